@@ -1,0 +1,22 @@
+"""The command `cfbench`."""
+
+import sys
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; bad input ends in a message and exit code 2, never a traceback."""
+    from cfbench.cli import app
+    from cfbench.errors import CfbenchError
+
+    try:
+        app(arguments, prog_name="cfbench")
+    except CfbenchError as error:
+        from cfbench.cli.console import print_problems
+
+        print_problems(error.problems)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""`cfbench.score`: the same as `cfbench score`, from Python, on paths or frames."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from cfbench.alignment import align
+from cfbench.errors import CfbenchError, Problem
+from cfbench.predictions import Predictions, inspect_predictions
+from cfbench.predictions import read_predictions as _read_predictions
+from cfbench.protocol import Protocol, shipped_protocol
+from cfbench.protocol import read_protocol as _read_protocol
+from cfbench.scorecard import Scorecard
+from cfbench.scoring import score as _score
+from cfbench.tasks import Task, Track, find_track, pick_tasks
+
+DEFAULT_TRACK = "codecfake-plus"
+PROTOCOLS_VARIABLE = "CFBENCH_PROTOCOLS"
+"""The environment variable that names the folder of a track's lists."""
+
+
+def read_protocol(
+    protocol: str | Path | pl.DataFrame | Any | None = None, track: str | Track = DEFAULT_TRACK
+) -> Protocol:
+    """Read a protocol.
+
+    Args:
+        protocol: A list, a folder of lists, or a frame (polars, or whatever polars can convert,
+            such as pandas); None for the one that the track ships, or else the folder that
+            CFBENCH_PROTOCOLS names.
+        track: The name of a track, the path of a track file, or a track.
+
+    Raises:
+        CfbenchError: It cannot be found or read; names files, lines and ids.
+    """
+    track = track if isinstance(track, Track) else find_track(track)
+    if protocol is not None:
+        return _read_protocol(_as_source(protocol), track)
+    shipped = shipped_protocol(track)
+    if shipped is not None:
+        return shipped
+    folder = os.environ.get(PROTOCOLS_VARIABLE)
+    if folder:
+        return _read_protocol(folder, track)
+    raise CfbenchError(
+        f"the protocol of {track.name} is not shipped with cfbench",
+        f"give --protocol FILE-OR-FOLDER, or set {PROTOCOLS_VARIABLE}"
+        + (f"; {track.obtain}" if track.obtain else ""),
+    )
+
+
+def read_predictions(
+    predictions: str | Path | pl.DataFrame | Any,
+    format: str = "auto",
+    logits: bool = False,
+    tasks: Sequence[str] | None = None,
+) -> Predictions:
+    """Read predictions and check all that can be checked without the protocol.
+
+    Args:
+        predictions: A file, a folder of the authors' score files, or a frame.
+        format: "csv", "tsv", "parquet", "jsonl", "authors", or "auto": by name.
+        logits: The numbers are logits, not probabilities.
+        tasks: Ids or names of the tasks to read; None for all that are answered.
+
+    Raises:
+        CfbenchError: All problems at once.
+    """
+    return _read_predictions(_as_source(predictions), format, logits, _tasks(tasks))
+
+
+def score(
+    predictions: str | Path | pl.DataFrame | Predictions | Any,
+    protocol: str | Path | pl.DataFrame | Protocol | Any | None = None,
+    *,
+    track: str | Track = DEFAULT_TRACK,
+    splits: Sequence[str] | None = None,
+    tasks: Sequence[str] | None = None,
+    format: str = "auto",
+    logits: bool = False,
+    allow_missing: bool = False,
+    bootstrap: int = 1000,
+    seed: int = 0,
+) -> Scorecard:
+    """Score predictions.
+
+    Args:
+        predictions: A file, a folder of the authors' score files, or a frame.
+        protocol: A list, a folder of lists, or a frame; see `read_protocol`.
+        track: The name of a track, or the path of a track file.
+        splits: Which splits to score; None for all that the track scores.
+        tasks: Ids or names of the tasks to score; None for all that are answered.
+        format: Of the predictions: "csv", "tsv", "parquet", "jsonl", "authors" or "auto".
+        logits: The numbers are logits, not probabilities.
+        allow_missing: Score utterances without a prediction as wrong.
+        bootstrap: Resamples for intervals; 0 leaves intervals out.
+        seed: Of the resamples.
+
+    Returns:
+        The scorecard; `to_json` gives its canonical bytes.
+
+    Raises:
+        CfbenchError: All problems of the predictions at once.
+    """
+    if not isinstance(protocol, Protocol):
+        protocol = read_protocol(protocol, track)
+    if not isinstance(predictions, Predictions):
+        predictions, problems = check(
+            predictions, protocol, splits, tasks, format, logits, allow_missing
+        )
+        if problems:
+            raise CfbenchError.of(problems)
+    return _score(predictions, protocol, splits, allow_missing, bootstrap, seed)
+
+
+def check(
+    predictions: str | Path | pl.DataFrame | Any,
+    protocol: Protocol | None,
+    splits: Sequence[str] | None = None,
+    tasks: Sequence[str] | None = None,
+    format: str = "auto",
+    logits: bool = False,
+    allow_missing: bool = False,
+) -> tuple[Predictions, list[Problem]]:
+    """Read predictions and find all problems of values and, given a protocol, of ids.
+
+    Raises:
+        CfbenchError: The file is no table of predictions at all.
+    """
+    found, problems = inspect_predictions(_as_source(predictions), format, logits, _tasks(tasks))
+    if protocol is not None:
+        scored = splits or [name for name in protocol.track.scored if name in protocol.splits]
+        scored = protocol.only(scored).splits
+        problems += align(found, protocol, scored, allow_missing).problems
+    return found, problems
+
+
+def _tasks(names: Sequence[str] | None) -> list[Task] | None:
+    return None if names is None else pick_tasks(names)
+
+
+def _as_source(source: Any) -> str | Path | pl.DataFrame:
+    if isinstance(source, str | Path | pl.DataFrame):
+        return source
+    try:
+        return pl.DataFrame(source)
+    except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
+        raise CfbenchError(
+            f"a {type(source).__name__} is neither a path nor a frame ({error})",
+            "give a path, or a frame of polars, pandas or Arrow",
+        ) from None

@@ -1,0 +1,35 @@
+"""The command line: one small module a command group; no logic.
+
+Modules here import nothing heavy at the top: `cfbench --help` must not wait for polars.
+"""
+
+import typer
+
+from cfbench.cli import protocol, score, tasks, template, tracks, validate
+
+app = typer.Typer(
+    name="cfbench",
+    help="Benchmark for tracing codec-based deepfake speech to its source.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("score")(score.score)
+app.command("validate")(validate.validate)
+app.command("template")(template.template)
+app.command("schema")(score.schema)
+app.add_typer(protocol.app, name="protocol")
+app.add_typer(tasks.app, name="tasks")
+app.add_typer(tracks.app, name="tracks")
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    context: typer.Context,
+    version: bool = typer.Option(False, "--version", help="Print the version and leave."),
+) -> None:
+    if version:
+        import cfbench
+
+        typer.echo(f"cfbench {cfbench.__version__}")
+        raise typer.Exit

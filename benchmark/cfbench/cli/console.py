@@ -1,0 +1,67 @@
+"""Where the command line prints: results on standard output, everything else on standard error."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from cfbench.errors import Problem
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+
+def results() -> "Console":
+    """The console for results; in a pipe it is wide enough that no table wraps."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+
+
+def print_json(data: Any) -> None:
+    """Print data for machines: sorted keys, one document."""
+    sys.stdout.write(json.dumps(data, sort_keys=True, indent=1, ensure_ascii=False) + "\n")
+
+
+def print_problems(problems: Sequence[Problem]) -> None:
+    """Print problems on standard error, each with what to do about it."""
+    for problem in problems:
+        sys.stderr.write(f"error: {problem.message}\n")
+        if problem.hint:
+            sys.stderr.write(f"  hint: {problem.hint}\n")
+
+
+def print_note(text: str) -> None:
+    """Print something worth knowing on standard error."""
+    sys.stderr.write(f"note: {text}\n")
+
+
+def plain_table(*columns: str, title: str | None = None, right: Sequence[str] = ()) -> "Table":
+    """A table without frames: rules above and below the header only.
+
+    Args:
+        columns: Headers.
+        title: Above it.
+        right: Headers of columns that are flush right.
+    """
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    for name in columns:
+        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    return table
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Say on a terminal's standard error that something is under way."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(what):
+        yield

@@ -1,0 +1,57 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cfbench.errors import CfbenchError
+
+Track = Annotated[
+    str,
+    typer.Option(help="A track by name (cfbench tracks list), or the path of a track file."),
+]
+Protocol = Annotated[
+    Path | None,
+    typer.Option(
+        help="A list, or a folder of lists. Default: what the track ships, else "
+        "the folder that CFBENCH_PROTOCOLS names.",
+        show_default=False,
+    ),
+]
+Split = Annotated[
+    str | None,
+    typer.Option(help="One split only: id or ood. Default: all that the track scores."),
+]
+Tasks = Annotated[
+    str | None, typer.Option(help="Tasks, separated by commas: bin,vq,aux,dec. Default: all given.")
+]
+Format = Annotated[
+    str, typer.Option(help="auto, csv, tsv, parquet, jsonl, or authors (their score files).")
+]
+Logits = Annotated[
+    bool, typer.Option("--logits", help="The numbers are logits, not probabilities.")
+]
+AllowMissing = Annotated[
+    bool,
+    typer.Option(
+        "--allow-missing", help="Score utterances without a prediction as wrong, and say so."
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+DEFAULT_TRACK = "codecfake-plus"
+
+
+def split_list(text: str | None) -> list[str] | None:
+    """The words of an option like `bin,vq`; None where it was not given.
+
+    Raises:
+        CfbenchError: It was given, and is empty.
+    """
+    if text is None:
+        return None
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if not words:
+        raise CfbenchError("an option that lists names is empty")
+    return words

@@ -1,0 +1,218 @@
+"""Draws a scorecard on a terminal: the compact table, and the rest of it."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+
+from cfbench.cli.console import plain_table
+from cfbench.metrics.trivial import TITLES
+from cfbench.scorecard import Number, Scorecard, SplitScore, TaskScore, View
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+# These are printed as percentages; costs and losses are not.
+_AS_IS = ("log_loss", "brier", "min_dcf", "act_dcf", "cllr")
+
+
+def render_scorecard(card: Scorecard, console: Console) -> None:
+    """Print the compact table: a row a task, a column a split, trivial predictors below."""
+    splits = list(card.protocol)
+    console.print(
+        f"[bold]{escape(card.track.title)}[/bold] (track {card.track.name}, version "
+        f"{card.track.version}), scored with cfbench {card.cfbench_version}"
+    )
+    for name, split in card.protocol.items():
+        published = f"published: {split.published}" if split.published else "not a published one"
+        missing = f", {split.missing:,} without a prediction" if split.missing else ""
+        console.print(
+            f"  {name}: {split.utterances:,} utterances, {split.groups:,} groups "
+            f"({split.group_unit}){missing}; protocol {split.digest[:12]} ({escape(published)})"
+        )
+    console.print(f"  predictions {card.predictions.digest[:12]}")
+    table = plain_table("Task", "Metric (%)", *splits, *(["Drop"] if len(splits) == 2 else []))
+    for task_id, task in card.tasks.items():
+        info = card.metrics[task.headline]
+        arrow = "↑" if info.direction == "higher" else "↓"
+        title = f"{task.title} ({task_id})" + (", derived" if task.given == "derived" else "")
+        cells = [_cell(task.splits[s].overall.metrics[task.headline], task.headline) for s in splits]
+        drop = [] if task.drop is None else [_cell(task.drop.number, task.headline)]
+        table.add_row(title, f"{info.title} {arrow}", *cells, *drop)
+    table.add_section()
+    for task_id, task in card.tasks.items():
+        metric = "eer" if task.headline == "eer" else "macro_f1"
+        for name in TITLES:
+            values = [task.splits[s].trivial.get(name, {}).get(metric) for s in splits]
+            if any(value is not None for value in values):
+                table.add_row(
+                    f"[dim]{task_id}: {TITLES[name]}[/dim]",
+                    f"[dim]{card.metrics[metric].title}[/dim]",
+                    *(f"[dim]{_plain(value, metric)}[/dim]" for value in values),
+                )
+    console.print(table)
+    if card.settings.bootstrap:
+        console.print(
+            f"[dim][low, high]: {card.settings.level:.0%} interval, {card.settings.bootstrap:,} "
+            f"resamples of groups, seed {card.settings.seed}. Drop: positive is worse out of "
+            "domain. Dim rows: predictors that know nothing of the audio.[/dim]"
+            .replace("[low, high]", escape("[low, high]"))
+        )
+    for note in card.notes:
+        console.print(f"[yellow]note:[/yellow] {escape(note)}")
+
+
+def render_explanation(card: Scorecard, console: Console) -> None:
+    """Print everything else: metrics, classes, confusion, subsets, sources, definitions."""
+    for task_id, task in card.tasks.items():
+        console.print()
+        console.rule(f"[bold]{task.title}[/bold] ({task_id}, given as {task.given})", align="left")
+        console.print(_metrics_table(card, task))
+        for name, split in task.splits.items():
+            _render_split(card, task_id, name, split, console)
+        _render_transfer(task, console)
+    _render_joint(card, console)
+    console.print()
+    console.rule("[bold]Definitions[/bold]", align="left")
+    definitions = plain_table("Metric", "Better", "Definition", "Source")
+    for metric in card.metrics.values():
+        definitions.add_row(metric.title, metric.direction, metric.definition, metric.source)
+    console.print(definitions)
+
+
+def _metrics_table(card: Scorecard, task: TaskScore) -> "Table":
+    views: list[tuple[str, View]] = []
+    for name, split in task.splits.items():
+        views.append((name, split.overall))
+        views += [(f"{name}/{subset}", view) for subset, view in split.subsets.items()]
+        if split.without_largest_source is not None:
+            without = split.without_largest_source
+            views.append((f"{name} without {without.source}", without.view))
+    table = plain_table("Metric", *(name for name, _ in views))
+    table.add_row("utterances (groups)", *(f"{v.utterances:,} ({v.groups:,})" for _, v in views))
+    for metric in views[0][1].metrics:
+        table.add_row(
+            _title(card, metric), *(_cell(view.metrics[metric], metric) for _, view in views)
+        )
+    equal = {name: split.equal_sources for name, split in task.splits.items()}
+    for metric in ("macro_f1", "accuracy"):
+        row = [
+            _cell(equal[name][metric], metric) if name in equal else "" for name, _ in views
+        ]
+        table.add_row(f"{_title(card, metric)}, every source weighing the same", *row)
+    for metric in ("macro_f1",):
+        row = [
+            _utterance_cell(view.metrics[metric], metric) if name in equal else ""
+            for name, view in views
+        ]
+        table.add_row(f"{_title(card, metric)}, utterances resampled", *row)
+    return table
+
+
+def _render_split(
+    card: Scorecard, task_id: str, name: str, split: SplitScore, console: Console
+) -> None:
+    view = split.overall
+    classes = plain_table(
+        f"{task_id}, {name}: class",
+        "support",
+        "answered",
+        "precision",
+        "recall",
+        "F1",
+        *(f"→ {answer}" for answer in view.answers),
+        right=("support", "answered", *(f"→ {answer}" for answer in view.answers)),
+    )
+    for cls, row in zip(view.classes, view.confusion, strict=True):
+        classes.add_row(
+            cls.name,
+            f"{cls.support:,}",
+            f"{cls.predicted:,}",
+            _cell(cls.precision, "precision"),
+            _cell(cls.recall, "recall"),
+            _cell(cls.f1, "f1"),
+            *(f"{n:,}" for n in row),
+        )
+    console.print(classes)
+    has_eer = any(row.eer for row in split.sources)
+    sources = plain_table(
+        f"{task_id}, {name}: source",
+        "subset",
+        "class",
+        "spoofs",
+        "bona fide",
+        "right, spoofs",
+        "right, bona fide",
+        *(["EER"] if has_eer else []),
+        right=("spoofs", "bona fide"),
+    )
+    for source in sorted(split.sources, key=lambda row: _sort_key(row.spoof_accuracy)):
+        worst = " (worst)" if source.source == split.worst_source else ""
+        sources.add_row(
+            escape(source.source) + worst,
+            source.subset or "",
+            source.truth or "",
+            f"{source.spoofed:,}",
+            f"{source.utterances - source.spoofed:,}",
+            _cell(source.spoof_accuracy, "accuracy"),
+            _cell(source.bonafide_accuracy, "accuracy"),
+            *([_cell(source.eer, "eer") if source.eer else ""] if has_eer else []),
+        )
+    console.print(sources)
+
+
+def _render_transfer(task: TaskScore, console: Console) -> None:
+    transfer = task.threshold_transfer
+    if transfer is None:
+        return
+    console.print(
+        f"threshold {transfer.threshold:.4g}, fixed at the EER of {transfer.from_split}, on "
+        f"{transfer.to_split}: miss {_cell(transfer.miss, 'miss')}, false alarm "
+        f"{_cell(transfer.false_alarm, 'false_alarm')}"
+    )
+
+
+def _render_joint(card: Scorecard, console: Console) -> None:
+    if not card.joint:
+        return
+    console.print()
+    console.rule("[bold]VQ, AUX and DEC together, over spoofed speech[/bold]", align="left")
+    table = plain_table("Share of spoofed utterances", *card.joint)
+    for metric in next(iter(card.joint.values())).metrics:
+        table.add_row(
+            _title(card, metric), *(_cell(j.metrics[metric], metric) for j in card.joint.values())
+        )
+    console.print(table)
+
+
+def _title(card: Scorecard, metric: str) -> str:
+    info = card.metrics[metric]
+    return f"{info.title} {'↑' if info.direction == 'higher' else '↓'}"
+
+
+def _cell(number: Number, metric: str) -> str:
+    if number.value is None:
+        return "n/a"
+    text = _plain(number.value, metric)
+    if number.interval is None:
+        return text
+    low, high = (_plain(end, metric) for end in (number.interval.low, number.interval.high))
+    return escape(f"{text} [{low}, {high}]")
+
+
+def _utterance_cell(number: Number, metric: str) -> str:
+    return _cell(number.model_copy(update={"interval": number.utterance_interval}), metric)
+
+
+def _plain(value: float | None, metric: str) -> str:
+    if value is None:
+        return "n/a"
+    return f"{value:.3f}" if metric in _AS_IS else f"{100 * value:.1f}"
+
+
+def _sort_key(number: Number) -> tuple[bool, float]:
+    return (number.value is None, number.value or 0.0)
+
+
+__all__: Sequence[str] = ("render_explanation", "render_scorecard")

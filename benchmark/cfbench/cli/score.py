@@ -1,0 +1,77 @@
+"""`cfbench score` and `cfbench schema`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cfbench.cli import options
+from cfbench.cli.console import print_note, results, working
+
+
+def score(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="Predictions: a table, or a folder of score files.", show_default=False
+        ),
+    ],
+    track: options.Track = options.DEFAULT_TRACK,
+    protocol: options.Protocol = None,
+    split: options.Split = None,
+    tasks: options.Tasks = None,
+    format: options.Format = "auto",
+    logits: options.Logits = False,
+    allow_missing: options.AllowMissing = False,
+    bootstrap: Annotated[
+        int, typer.Option(min=0, help="Resamples for intervals; 0 leaves intervals out.")
+    ] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the resamples.")] = 0,
+    json: Annotated[
+        Path | None,
+        typer.Option(help="Write the scorecard here; - prints it instead of the table."),
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Print everything that the scorecard holds.")
+    ] = False,
+) -> None:
+    """Score a predictions file: macro-F1 and more, in domain and out of domain, with intervals.
+
+    Example: cfbench score predictions.csv --protocol lists/ --json scorecard.json
+    """
+    import cfbench
+    from cfbench.cli.render import render_explanation, render_scorecard
+    from cfbench.files import write_text
+
+    with working("scoring"):
+        scorecard = cfbench.score(
+            file,
+            protocol,
+            track=track,
+            splits=options.split_list(split),
+            tasks=options.split_list(tasks),
+            format=format,
+            logits=logits,
+            allow_missing=allow_missing,
+            bootstrap=bootstrap,
+            seed=seed,
+        )
+    if json is not None and str(json) == "-":
+        sys.stdout.write(scorecard.to_json())
+        return
+    if json is not None:
+        write_text(json, scorecard.to_json())
+    console = results()
+    render_scorecard(scorecard, console)
+    if explain:
+        render_explanation(scorecard, console)
+    if json is not None:
+        print_note(f"the scorecard is in {json}")
+
+
+def schema() -> None:
+    """Print the JSON schema of a scorecard."""
+    from cfbench.scorecard import json_schema
+
+    sys.stdout.write(json_schema())

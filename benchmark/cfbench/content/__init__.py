@@ -1,0 +1,53 @@
+"""Finds the files that ship with cfbench: tasks, taxonomy, tracks and baselines."""
+
+import importlib.resources
+from importlib.resources.abc import Traversable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+
+def folder(name: str) -> Traversable:
+    """The shipped folder `name` ("tasks" or "baselines").
+
+    In an installation (a wheel or an editable one) the folder is the data package
+    `cfbench.content.<name>`; in a bare checkout on the path it stands at the top of the tree.
+
+    Raises:
+        FileNotFoundError: The installation is broken.
+    """
+    try:
+        return importlib.resources.files(f"{__name__}.{name}")
+    except ModuleNotFoundError:
+        checkout = Path(__file__).resolve().parents[3] / name
+        if checkout.is_dir():
+            return checkout
+        raise FileNotFoundError(f"this installation of cfbench lacks its folder {name}") from None
+
+
+def names(name: str, suffix: str) -> list[str]:
+    """The stems of the files in a shipped folder that end in `suffix`, sorted.
+
+    Args:
+        name: A folder such as "tasks" or "tasks/tracks".
+        suffix: With the dot: ".toml".
+    """
+    return sorted(
+        item.name.removesuffix(suffix)
+        for item in _find(name).iterdir()
+        if item.name.endswith(suffix)
+    )
+
+
+def text(path: str) -> str:
+    """The content of a shipped file, by its path from the top: "tasks/codecs.csv"."""
+    return _find(path).read_text(encoding="utf-8")
+
+
+def as_path(path: str) -> AbstractContextManager[Path]:
+    """A shipped file as a path on disk, for readers that want one."""
+    return importlib.resources.as_file(_find(path))
+
+
+def _find(path: str) -> Traversable:
+    top, _, rest = path.partition("/")
+    return folder(top).joinpath(rest) if rest else folder(top)

@@ -1,0 +1,229 @@
+"""Bootstrap intervals without resampling a row.
+
+A resample of units (groups of utterances that belong together) gives each unit a weight: how
+often it was drawn. Everything that is a function of sums over units is computed from the weighted
+sums, for all resamples in a few matrix products.
+
+Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993; for clusters, Davison and
+Hinkley, Bootstrap Methods and their Application, 1997, section 3.8.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+LEVEL = 0.95
+"""The coverage that intervals aim at."""
+
+TOO_FEW_UNITS = 5
+"""Below this many units a bootstrap interval means nothing and is not given."""
+
+FEW_UNITS = 30
+"""Below this many units an interval is given with a warning."""
+
+# Draws of one chunk; bounds memory, and does not change the stream of random numbers.
+_CHUNK = 4_500_000
+# Single precision holds every whole number up to here, so sums of counts below it are exact.
+_EXACT_IN_SINGLE = 2**24
+
+
+class Interval(NamedTuple):
+    """A percentile interval.
+
+    Attributes:
+        low: The 2.5th percentile of the defined replicates.
+        high: The 97.5th percentile.
+        replicates: How many replicates were defined.
+    """
+
+    low: float
+    high: float
+    replicates: int
+
+
+class Weights:
+    """How often each unit is drawn in some resamples: (replicates, units).
+
+    Attributes:
+        single: In float32, exact for counts; None for fractional weights.
+        double: In float64.
+    """
+
+    def __init__(self, single: NDArray[np.float32] | None, double: Floats | None = None) -> None:
+        self.single = single
+        self._double = double
+
+    @cached_property
+    def double(self) -> Floats:
+        """The weights in float64, converted once for all tables that need it."""
+        if self._double is None:
+            assert self.single is not None  # noqa: S101 - one of the two is given
+            return self.single.astype(np.float64)
+        return self._double
+
+    def sums(self, table: NDArray[np.floating]) -> Floats:
+        """Sums over units of weight times value, (replicates, columns).
+
+        Args:
+            table: (units, columns). float32 holds counts, whose sums are exact in it.
+        """
+        if self.single is not None and table.dtype == np.float32:
+            return (self.single @ table).astype(np.float64)
+        product: Floats = self.double @ table
+        return product
+
+
+def group_weights(n_units: int, replicates: int, seed: Sequence[int]) -> Iterator[Weights]:
+    """Resamples of units with replacement, in chunks.
+
+    Args:
+        n_units: How many units there are, and are drawn.
+        replicates: How many resamples.
+        seed: Entropy of the random stream.
+
+    Yields:
+        Of some replicates, how often each unit was drawn.
+    """
+    generator = np.random.default_rng(list(seed))
+    rows = max(1, _CHUNK // n_units)
+    for start in range(0, replicates, rows):
+        count = min(rows, replicates - start)
+        drawn = generator.integers(0, n_units, (count, n_units))
+        drawn += np.arange(count)[:, None] * n_units
+        weights = np.bincount(drawn.ravel(), minlength=count * n_units)
+        yield Weights(weights.reshape(count, n_units).astype(np.float32))
+
+
+def cell_weights(sizes: Ints, replicates: int, seed: Sequence[int]) -> Weights:
+    """Resamples of single utterances that fall into cells of (nearly) like utterances.
+
+    Args:
+        sizes: (cells,), utterances in each cell, all positive.
+        replicates: How many resamples.
+        seed: Entropy of the random stream.
+
+    Returns:
+        (replicates, cells): how often a cell's utterances were drawn, over its size.
+    """
+    generator = np.random.default_rng(list(seed))
+    total = int(sizes.sum())
+    drawn = generator.multinomial(total, sizes / total, size=replicates)
+    return Weights(None, drawn / sizes)
+
+
+def count_table(counts: Ints) -> NDArray[np.floating]:
+    """Counts by unit, (units, columns), in the precision in which their resampled sums are exact."""
+    # A resample can draw the largest unit every time.
+    bound = int(counts.max(initial=0)) * counts.shape[0]
+    return counts.astype(np.float32 if bound < _EXACT_IN_SINGLE else np.float64)
+
+
+def exact_sums(values: Floats, units: Ints | None, n_units: int = 1) -> Floats:
+    """Sums of values by unit that do not depend on the order of the values.
+
+    Each value is split into two whole numbers in fixed point, whose sums are exact: neither the
+    order of rows nor their names can show in the last digit.
+
+    Args:
+        values: (utterances,), magnitudes up to about 100.
+        units: (utterances,); None for one sum of all.
+        n_units: How many units there are.
+
+    Returns:
+        float64, (units,); off by less than 1e-15 times the number of values.
+    """
+    coarse = np.rint(values * 2.0**20)
+    fine = np.rint((values - coarse * 2.0**-20) * 2.0**50)
+    if units is None:
+        return np.array([coarse.sum() * 2.0**-20 + fine.sum() * 2.0**-50])
+    total: Floats = np.bincount(units, coarse, n_units) * 2.0**-20
+    total += np.bincount(units, fine, n_units) * 2.0**-50
+    return total
+
+
+def canonical_order(tables: Sequence[NDArray[np.floating]]) -> NDArray[np.intp]:
+    """An order of units that depends on what is in them, not on their names.
+
+    Units with equal rows are exchangeable, so a resample that draws positions in this order is
+    the same for the same data, whatever its utterances are called.
+
+    Args:
+        tables: Each (units, columns).
+    """
+    mixed = np.zeros(tables[0].shape[0], dtype=np.uint64)
+    factors = np.random.default_rng(0)
+    for table in tables:
+        odd = factors.integers(0, 2**63, (2, table.shape[1]), dtype=np.uint64) * 2 + 1
+        columns = max(1, _CHUNK // table.shape[0])
+        for start in range(0, table.shape[1], columns):
+            part = slice(start, start + columns)
+            bits = table[:, part].astype(np.float64).view(np.uint64)
+            # Multiply, fold, multiply: each column is hashed by factors of its own.
+            bits *= odd[0, part]
+            bits ^= bits >> np.uint64(29)
+            bits *= odd[1, part]
+            mixed += bits.sum(axis=1, dtype=np.uint64)
+    return np.argsort(mixed, kind="stable")
+
+
+def replicate(
+    statistics: Sequence[Callable[[Weights], dict[str, Floats]]],
+    n_units: int,
+    replicates: int,
+    seed: Sequence[int],
+) -> list[dict[str, Floats]]:
+    """Compute statistics on the same resamples of units.
+
+    Args:
+        statistics: Each takes weights (some replicates, units) and returns named values whose
+            first axis is replicates.
+        n_units: How many units there are.
+        replicates: How many resamples.
+        seed: Entropy of the random stream.
+
+    Returns:
+        For each statistic its values of all replicates.
+    """
+    chunks: list[list[dict[str, Floats]]] = [[] for _ in statistics]
+    for weights in group_weights(n_units, replicates, seed):
+        for statistic, collected in zip(statistics, chunks, strict=True):
+            collected.append(statistic(weights))
+    return [
+        {name: np.concatenate([chunk[name] for chunk in collected]) for name in collected[0]}
+        for collected in chunks
+    ]
+
+
+def percentile_interval(samples: Floats, level: float = LEVEL) -> Interval | None:
+    """The percentile interval of replicates; undefined ones (nan) are left out and counted.
+
+    Args:
+        samples: (replicates,).
+        level: The coverage aimed at.
+
+    Returns:
+        The interval, or None if no replicate is defined.
+
+    >>> percentile_interval(np.arange(101.0), level=0.9)
+    Interval(low=5.0, high=95.0, replicates=101)
+    """
+    ordered = np.sort(samples)  # undefined ones come last
+    defined = samples.size - int(np.isnan(samples).sum())
+    if not defined:
+        return None
+    low, high = (_quantile(ordered[:defined], q) for q in ((1 - level) / 2, (1 + level) / 2))
+    return Interval(low, high, defined)
+
+
+def _quantile(ordered: Floats, q: float) -> float:
+    """As numpy.quantile, linear, without its cost for a small sorted array."""
+    at = q * (ordered.size - 1)
+    below = int(at)
+    above = min(below + 1, ordered.size - 1)
+    return float(ordered[below] + (at - below) * (ordered[above] - ordered[below]))

@@ -1,0 +1,46 @@
+"""Predictors that know nothing of the audio, so that nobody mistakes detection for tracing."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+TITLES = {
+    "majority": "always the most frequent class",
+    "detector": "perfect real/fake detector, then always the most frequent spoofed class",
+    "uniform": "every class with equal probability",
+}
+"""The trivial predictors, in the order in which they are reported."""
+
+
+def trivial_confusions(support: Floats, bonafide: int) -> dict[str, Floats]:
+    """The confusion matrices of the trivial predictors on a split.
+
+    Args:
+        support: (K,), utterances of each class.
+        bonafide: The index of bona fide speech.
+
+    Returns:
+        For each of `TITLES` a float64 (K, K); that of "uniform" is the expected one. Ties go to
+        the class that comes first. Where there are two classes, "detector" is perfect.
+
+    >>> trivial_confusions(np.array([1.0, 3.0, 2.0]), 0)["detector"].tolist()
+    [[1.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 2.0, 0.0]]
+    """
+    n_classes = support.size
+    spoofed = support.copy()
+    spoofed[bonafide] = -1.0
+    detector = _always(support, int(np.argmax(spoofed)))
+    detector[bonafide] = 0.0
+    detector[bonafide, bonafide] = support[bonafide]
+    return {
+        "majority": _always(support, int(np.argmax(support))),
+        "detector": detector,
+        "uniform": np.repeat(support[:, None] / n_classes, n_classes, axis=1),
+    }
+
+
+def _always(support: Floats, answer: int) -> Floats:
+    confusion = np.zeros((support.size, support.size))
+    confusion[:, answer] = support
+    return confusion

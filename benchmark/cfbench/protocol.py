@@ -1,0 +1,299 @@
+"""Who the utterances are and what is true of them.
+
+A protocol is one frame with a row an utterance, whatever list it was read from:
+
+| column | type | meaning |
+| --- | --- | --- |
+| utt_id | String | unique within the track |
+| split | Enum | "train", "dev", "id", "ood" |
+| subset | String | a named part of the split; null where the split has none |
+| source | String | the codec or generator that made it; the origin corpus of bona fide speech |
+| group | String | what is resampled for intervals: source utterance or generator |
+| bin, vq, aux, dec | Enum | the true class; null where the track does not have the task |
+| speaker | String | null where it is not known |
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from cfbench import content, protocol_lists
+from cfbench.errors import CfbenchError, Problem, did_you_mean, name_some, plural
+from cfbench.tables import FORMATS, Table, frame_table, missing_file, read_table
+from cfbench.tasks import TASK_IDS, TRACING_IDS, Track, load_tasks
+
+COLUMNS = ("utt_id", "split", "subset", "source", "group", *TASK_IDS, "speaker")
+
+# Speakers do not bear on a score, and the lists differ in whether they name them.
+_DIGESTED = ("utt_id", "subset", "source", "group", *TASK_IDS)
+_REQUIRED = ("utt_id", "split", "source", "group")
+
+
+@dataclass(frozen=True, eq=False)
+class Protocol:
+    """The utterances of a track, or of some of its splits.
+
+    Attributes:
+        track: The track that it belongs to.
+        frame: See the module's table; sorted by utt_id.
+        files: The lists that it was read from.
+        notes: What was done that a reader should know.
+    """
+
+    track: Track
+    frame: pl.DataFrame
+    files: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that have utterances, in the track's order."""
+        there = set(self.frame["split"].unique().to_list())
+        return tuple(name for name in self.track.splits if name in there)
+
+    @cached_property
+    def digests(self) -> Mapping[str, str]:
+        """A SHA-256 of each split's utterances and truth, independent of the order of rows."""
+        return {name: _digest(self.split(name)) for name in self.splits}
+
+    def split(self, name: str) -> pl.DataFrame:
+        """The rows of one split, sorted by utt_id."""
+        if len(self.splits) == 1 and name == self.splits[0]:
+            return self.frame
+        return self.frame.filter(pl.col("split") == name)
+
+    def only(self, splits: Sequence[str]) -> "Protocol":
+        """The protocol of some splits.
+
+        Raises:
+            CfbenchError: A split has no utterances here.
+        """
+        for name in splits:
+            if name not in self.splits:
+                raise CfbenchError(
+                    f"the protocol has no utterances of split '{name}'"
+                    f"{did_you_mean(name, self.splits)}",
+                    f"it has {', '.join(self.splits)}",
+                )
+        frame = self.frame.filter(pl.col("split").is_in(list(splits)))
+        return Protocol(self.track, frame, self.files, self.notes)
+
+
+def read_protocol(path: str | Path | pl.DataFrame, track: Track) -> Protocol:
+    """Read a protocol.
+
+    Args:
+        path: A list in any form that the authors, the Hub or cfbench use; a folder that holds
+            the track's lists (itself or one level below); or a frame with the columns of
+            `COLUMNS` (subset, speaker and the tasks that the track lacks may be absent).
+        track: Decides splits and subsets.
+
+    Raises:
+        CfbenchError: Something cannot be read or is not known; names files, lines and ids.
+    """
+    if isinstance(path, pl.DataFrame):
+        return Protocol(track, _finished([_from_table(frame_table(path, _never), track)], track))
+    path = Path(path)
+    if not path.exists():
+        raise missing_file(path)
+    if not path.is_dir():
+        return Protocol(track, _finished([_read_list(path, track)], track), (path.name,))
+    return _read_folder(path, track)
+
+
+def shipped_protocol(track: Track) -> Protocol | None:
+    """The protocol of a track that ships its own, else None."""
+    if track.protocol is None:
+        return None
+    if Path(track.protocol).is_absolute():
+        return read_protocol(track.protocol, track)
+    with content.as_path(f"tasks/{track.protocol}") as path:
+        return read_protocol(path, track)
+
+
+def summarise(protocol: Protocol) -> dict[str, Any]:
+    """How many utterances there are of each split, source and class, as plain data."""
+    splits = {}
+    for name in protocol.splits:
+        frame = protocol.split(name)
+        tasks = [task_id for task_id in TASK_IDS if frame[task_id].null_count() < frame.height]
+        made = [pl.col(t).filter(pl.col("bin") == "spoof").first().alias(t) for t in TRACING_IDS]
+        sources = frame.group_by("source").agg(
+            pl.col("subset").first(),
+            (pl.col("bin") == "spoof").sum().alias("spoof"),
+            (pl.col("bin") == "bonafide").sum().alias("bonafide"),
+            *made,
+        )
+        splits[name] = {
+            "utterances": frame.height,
+            "groups": frame["group"].n_unique(),
+            "digest": protocol.digests[name],
+            "published": protocol.track.published_name(name, protocol.digests[name]),
+            "classes": {
+                task_id: {
+                    cls: int((frame[task_id] == cls).sum())
+                    for cls in load_tasks()[task_id].class_names
+                }
+                for task_id in tasks
+            },
+            "sources": sources.sort("source").with_columns(pl.col(TRACING_IDS).cast(pl.String)).to_dicts(),
+        }
+    return {"track": protocol.track.name, "files": list(protocol.files), "splits": splits}
+
+
+def _read_folder(folder: Path, track: Track) -> Protocol:
+    places = [folder, *sorted(item for item in folder.iterdir() if item.is_dir())]
+    frames: list[pl.DataFrame] = []
+    files: list[str] = []
+    notes: list[str] = []
+    for wanted in track.lists:
+        path = _first_there(places, wanted.files)
+        if path is None:
+            continue
+        frame = _read_list(path, track)
+        frames.append(frame)
+        files.append(path.name)
+        for name in wanted.contains:
+            part_path = _first_there([path.parent], [name])
+            if part_path is not None:
+                part = _read_list(part_path, track)
+                _check_contained(part, part_path, frame, path)
+                notes.append(f"{name} is part of {path.name}: {part.height:,} rows, all agree")
+    if not frames:
+        known = [name for wanted in track.lists for name in wanted.files]
+        raise CfbenchError(
+            f"{folder}: holds none of the lists of {track.name}"
+            + (f" ({', '.join(known)})" if known else ""),
+            "give the folder that holds them, or one list",
+        )
+    return Protocol(track, _finished(frames, track), tuple(files), tuple(notes))
+
+
+def _first_there(places: Sequence[Path], names: Sequence[str]) -> Path | None:
+    paths = (place / name for name in names for place in places)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _check_contained(part: pl.DataFrame, path: Path, whole: pl.DataFrame, of: Path) -> None:
+    columns = [name for name in part.columns if name != "line"]
+    strange = part.join(whole, on=columns, how="anti", nulls_equal=True)
+    if strange.height:
+        raise CfbenchError(
+            f"{path}: {plural(strange.height, 'row')} contradict {of.name}: "
+            + name_some(strange["utt_id"].head(5).to_list(), strange.height),
+            "the two lists are of different versions: use those of one",
+        )
+
+
+def _read_list(path: Path, track: Track) -> pl.DataFrame:
+    suffixes = [suffix.casefold().removeprefix(".") for suffix in path.suffixes]
+    if set(suffixes) & set(FORMATS):
+        return _from_table(read_table(path, _never), track)
+    return protocol_lists.read_list(path, track)
+
+
+def _never(_: str) -> bool:
+    return False
+
+
+def _from_table(table: Table, track: Track) -> pl.DataFrame:
+    frame = table.frame
+    problems = [
+        Problem(f"{table.name}: unknown column '{name}'{did_you_mean(name, COLUMNS)}")
+        for name in frame.columns
+        if name not in COLUMNS
+    ] + [
+        Problem(f"{table.name}: the column {name} is missing")
+        for name in (*_REQUIRED, *track.tasks)
+        if name not in frame.columns
+    ]
+    if problems:
+        raise CfbenchError.of(problems)
+    absent = [pl.lit(None, pl.String).alias(c) for c in COLUMNS if c not in frame.columns]
+    frame = frame.with_columns(*absent).select(pl.col(COLUMNS).cast(pl.String))
+    for name in (*_REQUIRED, *track.tasks):
+        empty = (frame[name].is_null() | (frame[name].str.strip_chars() == "")).arg_true()
+        if len(empty):
+            places = name_some(table.where(empty.head(5).to_list()), len(empty))
+            problems.append(
+                Problem(f"{table.name}: {plural(len(empty), 'value')} of {name} empty: {places}")
+            )
+    known = list(track.splits)
+    for name in frame["split"].drop_nulls().unique().sort():
+        if name not in known:
+            rows = (frame["split"] == name).arg_true()
+            problems.append(
+                Problem(
+                    f"{table.name}, {table.where([rows[0]])[0]}: unknown split '{name}'"
+                    f"{did_you_mean(name, known)}",
+                    f"the splits of {track.name}: {', '.join(known)}",
+                )
+            )
+    for task_id in track.tasks:
+        task = load_tasks()[task_id]
+        labels = frame[task_id].drop_nulls().unique().sort().to_list()
+        named = {label: task.class_index(label) for label in labels if label.strip()}
+        for label, index in named.items():
+            if index is None:
+                rows = (frame[task_id] == label).arg_true()
+                problems.append(
+                    Problem(
+                        f"{table.name}, {table.where([rows[0]])[0]}: unknown class '{label}' of "
+                        f"{task_id}{did_you_mean(label, task.class_names)}",
+                        f"the classes of {task_id}: {', '.join(task.class_names)}",
+                    )
+                )
+        if not problems:
+            names = {label: task.class_names[i] for label, i in named.items() if i is not None}
+            frame = frame.with_columns(pl.col(task_id).replace_strict(names, return_dtype=pl.String))
+    if problems:
+        raise CfbenchError.of(problems)
+    _check_bona_fide(frame, table, track)
+    if track.protocol is None or frame["subset"].null_count() == frame.height:
+        frame = frame.with_columns(protocol_lists.subset_of(track))
+    return frame.with_row_index("line", offset=2).with_columns(pl.col("line").cast(pl.Int64))
+
+
+def _check_bona_fide(frame: pl.DataFrame, table: Table, track: Track) -> None:
+    tasks = [task_id for task_id in TRACING_IDS if task_id in track.tasks]
+    if "bin" not in track.tasks:
+        return
+    for task_id in tasks:
+        rows = ((frame["bin"] == "bonafide") != (frame[task_id] == "real")).arg_true()
+        if len(rows):
+            raise CfbenchError(
+                f"{table.name}: bin and {task_id} contradict each other about real and fake: "
+                + name_some(table.where(rows.head(5).to_list()), len(rows))
+            )
+
+
+def _finished(frames: Sequence[pl.DataFrame], track: Track) -> pl.DataFrame:
+    """One frame of the columns, sorted by utt_id, after the ids are found to be unique."""
+    frame = pl.concat([frame.select(*COLUMNS, "line") for frame in frames])
+    frame = frame.sort("utt_id")
+    twice = frame["utt_id"].to_frame().select(pl.col("utt_id") == pl.col("utt_id").shift()).to_series()
+    if twice.any():
+        again = frame.filter(twice)
+        raise CfbenchError(
+            f"{plural(again.height, 'utterance')} stand in the protocol twice: "
+            + name_some(
+                [f"{row[0]} (line {row[1]})" for row in again.head(5).select("utt_id", "line").rows()],
+                again.height,
+            )
+        )
+    enums = {"split": pl.Enum(list(track.splits))} | {
+        task.id: pl.Enum(task.class_names) for task in load_tasks().values()
+    }
+    return frame.select(
+        pl.col(name).cast(enums[name]) if name in enums else pl.col(name) for name in COLUMNS
+    )
+
+
+def _digest(frame: pl.DataFrame) -> str:
+    table = frame.select(_DIGESTED).write_csv(separator="\t", quote_style="never", null_value="-")
+    return hashlib.sha256(table.encode()).hexdigest()

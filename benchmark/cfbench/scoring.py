@@ -1,0 +1,696 @@
+"""Scores predictions on a protocol. Pure: no files, no network, no clock.
+
+Reads from top to bottom: `score` aligns the two tables; `_SplitData` turns one split into arrays;
+`_Window` is a part of a split with its tallies and their replicates; the rest puts numbers,
+intervals and reasons into the scorecard.
+"""
+
+import zlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+import cfbench
+from cfbench.alignment import align
+from cfbench.answers import GivenAnswers, SplitData, said, split_data
+from cfbench.errors import CfbenchError, plural
+from cfbench.intervals import (
+    FEW_UNITS,
+    LEVEL,
+    TOO_FEW_UNITS,
+    Weights,
+    cell_weights,
+    percentile_interval,
+    replicate,
+)
+from cfbench.metrics import confusion as decisions
+from cfbench.metrics.catalogue import METRICS
+from cfbench.metrics.detection import det_curve, equal_error_rate
+from cfbench.metrics.trivial import trivial_confusions
+from cfbench.predictions import Predictions
+from cfbench.protocol import Protocol
+from cfbench.scorecard import (
+    ClassScore,
+    Drop,
+    Interval,
+    JointScore,
+    Number,
+    Scorecard,
+    ScoredPredictions,
+    ScoredSplit,
+    ScoredTrack,
+    Settings,
+    SourceScore,
+    SplitScore,
+    TaskScore,
+    ThresholdTransfer,
+    View,
+    WithoutLargest,
+    catalogue,
+)
+from cfbench.tallies import (
+    DecisionTally,
+    DetectionTally,
+    Floats,
+    Ints,
+    Origins,
+    ShareTally,
+    Values,
+    renumber,
+    utterance_cells,
+)
+from cfbench.tasks import TRACING_IDS, Task, load_tasks, load_taxonomy
+
+DECISION_METRICS = (
+    "macro_f1",
+    "macro_f1_spoofed",
+    "weighted_f1",
+    "accuracy",
+    "balanced_accuracy",
+)
+PROBABILITY_METRICS = ("log_loss", "brier", "ece")
+DETECTION_METRICS = ("eer", "eer_paper", "auroc", "min_dcf", "act_dcf", "cllr")
+JOINT_METRICS = ("exact_match", "unknown_combination", "contradiction", "bin_contradiction")
+
+# Against 1,000 resamples sorted one by one: EER equal, minDCF within 3 % and AUROC within 0.1 % of
+# their standard deviation.
+_BLOCKS = 128
+
+# Interval ends are given to nine decimals: what lies beyond is noise of the matrix product.
+_DECIMALS = 9
+
+
+@dataclass(frozen=True)
+class _Options:
+    bootstrap: int
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Sampled:
+    """A statistic's point values, and its replicates over groups and over utterances."""
+
+    point: Values
+    groups: Values
+    utterances: Values
+
+
+@dataclass(frozen=True, eq=False)
+class _Scored:
+    """One task on some utterances of a split."""
+
+    answers: GivenAnswers
+    n_groups: int
+    tally: DecisionTally
+    decisions: _Sampled
+    detection: _Sampled | None
+    detection_tally: DetectionTally | None
+
+
+def score(
+    predictions: Predictions,
+    protocol: Protocol,
+    splits: Sequence[str] | None = None,
+    allow_missing: bool = False,
+    bootstrap: int = 1000,
+    seed: int = 0,
+) -> Scorecard:
+    """Score predictions on a protocol.
+
+    Args:
+        predictions: Checked; their ids are unique.
+        protocol: All that is known of the track. Predictions of splits that are not scored are
+            left aside; ids that are not in the protocol at all are an error.
+        splits: What to score; None for those splits of the protocol that the track scores.
+        allow_missing: Score utterances without a prediction as wrong instead of refusing.
+        bootstrap: Resamples for intervals; 0 leaves intervals out.
+        seed: Of the resamples.
+
+    Returns:
+        The scorecard; the same input gives the same bytes.
+
+    Raises:
+        CfbenchError: Utterances are missing or surplus, or there is nothing to score.
+    """
+    track = protocol.track
+    if splits is None:
+        splits = [name for name in track.scored if name in protocol.splits]
+        if not splits:
+            raise CfbenchError(
+                f"the protocol has no utterances of the scored splits of {track.name} "
+                f"({', '.join(track.scored)})",
+                f"it has {', '.join(protocol.splits)}; name one with --split",
+            )
+    asked = protocol.only(splits)
+    alignment = align(predictions, protocol, splits, allow_missing)
+    if alignment.problems:
+        raise CfbenchError.of(alignment.problems)
+    task_ids = [task_id for task_id in predictions.kinds if task_id in track.tasks]
+    if not task_ids:
+        raise CfbenchError(f"the predictions answer none of the tasks of {track.name}")
+    options = _Options(bootstrap, seed)
+    everything = said(predictions, alignment.rows, task_ids)
+    data = {name: split_data(asked.frame, name, everything) for name in splits}
+    order = [name for name in track.scored if name in splits]
+    order += [name for name in splits if name not in order]
+    scored: dict[str, dict[str, SplitScore]] = {}
+    replicates: dict[str, dict[str, _Scored]] = {}
+    joint: dict[str, JointScore] = {}
+    transfers: dict[str, ThresholdTransfer] = {}
+    threshold: float | None = None
+    for name in order:
+        first = name == order[0]
+        windows, shares = _windows(data[name], options, first, None if first else threshold)
+        for task_id, task_windows in windows.items():
+            scored.setdefault(task_id, {})[name] = _split_score(data[name], task_windows, options)
+            replicates.setdefault(task_id, {})[name] = task_windows["overall"]
+        if shares is not None:
+            joint[name] = _joint_score(*shares, options)
+        detection = windows.get("bin", {}).get("overall")
+        if detection is not None and detection.detection is not None:
+            if first and detection.detection_tally is not None:
+                threshold = detection.detection_tally.equal_error.threshold
+            elif threshold is not None:
+                transfers[name] = _transfer(detection, threshold, order[0], name, options)
+    tasks = {
+        task_id: _task_score(
+            load_tasks()[task_id],
+            data[order[0]].answers[task_id],
+            by_split,
+            replicates[task_id],
+            transfers if task_id == "bin" else {},
+            options,
+        )
+        for task_id, by_split in scored.items()
+    }
+    notes = [*predictions.notes, *protocol.notes]
+    if alignment.left_aside:
+        notes.append(
+            f"{plural(alignment.left_aside, 'prediction')} of splits that were not asked for "
+            "were left aside"
+        )
+    notes += _warnings(tasks, joint, data)
+    return Scorecard(
+        cfbench_version=cfbench.__version__,
+        track=ScoredTrack(name=track.name, title=track.title, version=track.version),
+        protocol={
+            name: ScoredSplit(
+                utterances=data[name].size,
+                groups=data[name].n_groups,
+                group_unit=track.splits[name].group,
+                digest=asked.digests[name],
+                published=track.published_name(name, asked.digests[name]),
+                missing=data[name].missing,
+            )
+            for name in order
+        },
+        predictions=ScoredPredictions(
+            digest=everything.digest(asked.frame["utt_id"]),
+            utterances=asked.frame.height - alignment.missing,
+            left_aside=alignment.left_aside,
+        ),
+        settings=Settings(
+            bootstrap=bootstrap, seed=seed, level=LEVEL, allow_missing=allow_missing
+        ),
+        metrics=catalogue(set(METRICS)),
+        tasks=tasks,
+        joint=joint,
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def _windows(
+    data: SplitData, options: _Options, first: bool, threshold: float | None
+) -> tuple[dict[str, dict[str, _Scored]], tuple[int, int, _Sampled] | None]:
+    """Every task on every part of a split, and the joint view of the whole split."""
+    parts: dict[str, NDArray[np.intp] | None] = {"overall": None}
+    names = sorted(set(data.subset_names))
+    if len(names) > 1 or (names and (data.subsets < 0).any()):
+        for index, name in enumerate(data.subset_names):
+            parts[f"subset:{name}"] = np.flatnonzero(data.subsets == index)
+    if not first and len(data.source_names) > 1:
+        largest = int(np.argmax(np.bincount(data.sources)))
+        parts[f"without:{data.source_names[largest]}"] = np.flatnonzero(data.sources != largest)
+    windows: dict[str, dict[str, _Scored]] = {task_id: {} for task_id in data.answers}
+    shares = None
+    for part, rows in parts.items():
+        whole = part == "overall"
+        found, found_shares = _window(data, part, rows, options, threshold if whole else None)
+        for task_id, window in found.items():
+            windows[task_id][part] = window
+        if whole:
+            shares = found_shares
+    return windows, shares
+
+
+def _window(
+    data: SplitData,
+    part: str,
+    rows: NDArray[np.intp] | None,
+    options: _Options,
+    threshold: float | None,
+) -> tuple[dict[str, _Scored], tuple[int, int, _Sampled] | None]:
+    """Tally every task on some utterances of a split, and resample all tallies together."""
+    whole = rows is None
+    everything = slice(None) if rows is None else rows
+    units, sizes = renumber(data.groups[everything])
+    n_units = sizes.size
+    kinds, kind_sizes = renumber(data.kinds[everything])
+    first_of_kind = np.empty(kind_sizes.size, dtype=np.int64)
+    first_of_kind[kinds[::-1]] = np.arange(kinds.size)[::-1]
+    tallies: dict[str, DecisionTally] = {}
+    detections: dict[str, DetectionTally] = {}
+    given: dict[str, GivenAnswers] = {}
+    for task_id, all_answers in data.answers.items():
+        answers = all_answers if rows is None else all_answers.of(rows)
+        given[task_id] = answers
+        origins = Origins(
+            codes=kinds,
+            truth=answers.decided.truth[first_of_kind],
+            source=data.sources[everything][first_of_kind],
+            spoofed=data.spoofed[everything][first_of_kind],
+            n_sources=len(data.source_names),
+        )
+        tallies[task_id] = DecisionTally(answers.decided, origins, units, n_units, by_source=whole)
+        if answers.scores is not None and answers.llr is not None:
+            is_bonafide = answers.decided.truth == 1
+            if is_bonafide.any() and not is_bonafide.all():
+                detections[task_id] = DetectionTally(
+                    answers.scores, answers.llr, is_bonafide, units, n_units, threshold, _BLOCKS
+                )
+    shares: ShareTally | None = None
+    if whole and data.joint is not None and data.spoofed.any():
+        spoofed = np.flatnonzero(data.spoofed)
+        shares = ShareTally(
+            {name: flags[spoofed] for name, flags in data.joint.items()}, units[spoofed], n_units
+        )
+    statistics: list[Callable[[Weights], Values]] = [
+        *tallies.values(),
+        *detections.values(),
+        *([shares] if shares is not None else []),
+    ]
+    sampled: list[Values] = [{} for _ in statistics]
+    # numpy draws without holding the interpreter: utterances are resampled beside the groups.
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        by_utterance = {
+            task_id: beside.submit(
+                _by_utterance, data.name, given[task_id], detections.get(task_id), options
+            )
+            for task_id in tallies
+            if options.bootstrap and whole
+        }
+        if options.bootstrap and n_units >= TOO_FEW_UNITS:
+            seed = (options.seed, _stream(f"{data.name}/{part}"))
+            sampled = replicate(statistics, n_units, options.bootstrap, seed)
+    by_tally = iter(sampled)
+    of_decisions = {task_id: next(by_tally) for task_id in tallies}
+    of_detection = {task_id: next(by_tally) for task_id in detections}
+    scored = {}
+    for task_id, tally in tallies.items():
+        decided, detected = by_utterance[task_id].result() if by_utterance else ({}, {})
+        detection = detections.get(task_id)
+        scored[task_id] = _Scored(
+            answers=given[task_id],
+            n_groups=n_units,
+            tally=tally,
+            decisions=_Sampled(tally.point(), of_decisions[task_id], decided),
+            detection=None
+            if detection is None
+            else _Sampled(detection.point(), of_detection[task_id], detected),
+            detection_tally=detection,
+        )
+    joint = None
+    if shares is not None:
+        n_groups = int(np.count_nonzero(np.bincount(units[data.spoofed])))
+        joint = (int(data.spoofed.sum()), n_groups, _Sampled(shares.point(), sampled[-1], {}))
+    return scored, joint
+
+
+def _by_utterance(
+    split: str, answers: GivenAnswers, detection: DetectionTally | None, options: _Options
+) -> tuple[Values, Values]:
+    """Replicates of a task's metrics, every utterance by itself: of decisions and of scores."""
+    seed = (options.seed, _stream(f"{split}/{answers.task.id}/utterances"))
+    cells, n_cells = utterance_cells(answers.decided)
+    classes = np.arange(answers.decided.n_classes)
+    origins = Origins(
+        codes=answers.decided.truth,
+        truth=classes,
+        source=np.zeros_like(classes),
+        spoofed=np.ones(classes.size, dtype=bool),
+        n_sources=1,
+    )
+    tally = DecisionTally(answers.decided, origins, cells, n_cells, by_source=False)
+    sizes = tally.cells.sum(axis=1).astype(np.int64)
+    decided = tally(cell_weights(sizes, options.bootstrap, seed))
+    if detection is None or answers.scores is None or answers.llr is None:
+        return decided, {}
+    return decided, detection.of_utterances(
+        answers.scores, answers.llr, answers.decided.truth == 1, options.bootstrap, seed
+    )
+
+
+def _split_score(
+    data: SplitData, windows: dict[str, _Scored], options: _Options
+) -> SplitScore:
+    overall = windows["overall"]
+    without = next((part for part in windows if part.startswith("without:")), None)
+    sources = _source_scores(data, overall, options)
+    spoofing = [row for row in sources if row.spoof_accuracy.value is not None]
+    worst = min(spoofing, key=lambda row: (row.spoof_accuracy.value, row.source), default=None)
+    equal = {
+        metric: _number(overall.decisions, f"equal_sources/{metric}", overall, options, metric)
+        for metric in DECISION_METRICS
+    }
+    return SplitScore(
+        overall=_view(overall, options),
+        subsets={
+            part.removeprefix("subset:"): _view(window, options)
+            for part, window in windows.items()
+            if part.startswith("subset:")
+        },
+        without_largest_source=None
+        if without is None
+        else WithoutLargest(
+            source=without.removeprefix("without:"), view=_view(windows[without], options)
+        ),
+        equal_sources=equal,
+        sources=sources,
+        worst_source=worst.source if worst else None,
+        trivial=_trivial(overall),
+    )
+
+
+def _view(scored: _Scored, options: _Options) -> View:
+    task, point = scored.answers.task, scored.decisions.point
+    confusion = scored.tally.confusion().astype(np.int64)
+    support, predicted = point["support"][0], decisions.predicted(confusion.astype(np.float64))
+    metrics = {
+        name: _number(scored.decisions, name, scored, options)
+        for name in DECISION_METRICS + PROBABILITY_METRICS
+        if not (task.id == "bin" and name == "macro_f1_spoofed")
+    }
+    if task.id == "bin":
+        metrics |= {
+            name: _number(scored.detection, name, scored, options) for name in DETECTION_METRICS
+        }
+    classes = tuple(
+        ClassScore(
+            name=name,
+            support=int(support[index]),
+            predicted=int(predicted[index]),
+            **{
+                kind: _number(scored.decisions, f"class_{kind}", scored, options, kind, index)
+                for kind in ("precision", "recall", "f1")
+            },
+        )
+        for index, name in enumerate(task.class_names)
+    )
+    lost: dict[str, float] = {}
+    if scored.decisions.groups:
+        share = (scored.decisions.groups["support"] == 0).mean(axis=0)
+        lost = {
+            name: float(share[index])
+            for index, name in enumerate(task.class_names)
+            if support[index] > 0 and share[index] > 0
+        }
+    answers = (*task.class_names, "missing")[: scored.tally.n_answers]
+    return View(
+        utterances=int(support.sum()),
+        groups=scored.n_groups,
+        support={name: int(n) for name, n in zip(task.class_names, support, strict=True)},
+        metrics=metrics,
+        classes=classes,
+        confusion=tuple(tuple(int(n) for n in row) for row in confusion),
+        answers=answers,
+        lost=lost,
+        notes=_interval_notes(scored.n_groups, lost, options),
+    )
+
+
+def _interval_notes(n_groups: int, lost: dict[str, float], options: _Options) -> tuple[str, ...]:
+    notes = []
+    if options.bootstrap and TOO_FEW_UNITS <= n_groups < FEW_UNITS:
+        notes.append(f"{n_groups} groups are few: intervals are rough")
+    for name, share in lost.items():
+        notes.append(f"{share:.0%} of resamples hold no utterance of class {name}")
+    return tuple(notes)
+
+
+def _source_scores(
+    data: SplitData, scored: _Scored, options: _Options
+) -> tuple[SourceScore, ...]:
+    task = scored.answers.task
+    origins = scored.tally.origins
+    eers = _source_eers(data, scored)
+    rows = []
+    for index, source in enumerate(data.source_names):
+        made = origins.truth[(origins.source == index) & origins.spoofed]
+        groups = int(data.groups_of_source[index])
+        numbers = {
+            name: _number(
+                scored.decisions, f"source/{name}", scored, options, name, index, groups
+            )
+            for name in ("accuracy", "spoof_accuracy", "bonafide_accuracy")
+        }
+        rows.append(
+            SourceScore(
+                source=source,
+                subset=data.subset_of_source(index),
+                utterances=int(data.utterances_of_source[index]),
+                spoofed=int(data.spoofed_of_source[index]),
+                groups=groups,
+                truth=" or ".join(sorted({task.class_names[code] for code in made})) or None,
+                eer=eers.get(index),
+                **numbers,
+            )
+        )
+    return tuple(rows)
+
+
+def _source_eers(data: SplitData, scored: _Scored) -> dict[int, Number]:
+    """The EER of each source's spoofs against all bona fide utterances of the split."""
+    tally = scored.detection_tally
+    if tally is None or scored.answers.scores is None:
+        return {}
+    found = {}
+    spoofed = np.flatnonzero(data.spoofed)
+    by_source = spoofed[np.argsort(data.sources[spoofed], kind="stable")]
+    ends = np.cumsum(np.bincount(data.sources[spoofed], minlength=len(data.source_names)))
+    for index, rows in enumerate(np.split(by_source, ends[:-1])):
+        if rows.size:
+            curve = det_curve(tally.bonafide, np.sort(scored.answers.scores[rows]))
+            found[index] = Number(value=equal_error_rate(curve).value)
+    return found
+
+
+def _trivial(scored: _Scored) -> dict[str, dict[str, float | None]]:
+    task = scored.answers.task
+    bonafide = task.class_names.index("bonafide" if task.id == "bin" else "real")
+    confusions = trivial_confusions(scored.decisions.point["support"][0], bonafide)
+    if task.id == "bin":
+        # A perfect detector is no trivial predictor of detection.
+        del confusions["detector"]
+    found: dict[str, dict[str, float | None]] = {}
+    for name, confusion in confusions.items():
+        values = {
+            "macro_f1": decisions.macro_f1(confusion),
+            "weighted_f1": decisions.weighted_f1(confusion),
+            "accuracy": decisions.accuracy(confusion),
+            "balanced_accuracy": decisions.balanced_accuracy(confusion),
+        }
+        if task.id == "bin":
+            # Scores that say nothing are all tied, or in random order.
+            values["eer"] = np.float64(0.5 if scored.detection is not None else np.nan)
+        else:
+            spoofed = decisions.support(confusion) > 0
+            spoofed[bonafide] = False
+            values["macro_f1_spoofed"] = decisions.macro_f1(confusion, spoofed)
+        found[name] = {key: _or_none(float(value)) for key, value in values.items()}
+    return found
+
+
+def _joint_score(n: int, n_groups: int, sampled: _Sampled, options: _Options) -> JointScore:
+    return JointScore(
+        utterances=n,
+        groups=n_groups,
+        metrics={
+            name: _plain_number(sampled, name, n_groups, options)
+            for name in JOINT_METRICS
+            if name in sampled.point
+        },
+    )
+
+
+def _transfer(
+    scored: _Scored, threshold: float, from_split: str, to_split: str, options: _Options
+) -> ThresholdTransfer:
+    assert scored.detection is not None  # noqa: S101 - the caller has looked
+    return ThresholdTransfer(
+        threshold=threshold,
+        from_split=from_split,
+        to_split=to_split,
+        miss=_plain_number(scored.detection, "miss", scored.n_groups, options),
+        false_alarm=_plain_number(scored.detection, "false_alarm", scored.n_groups, options),
+    )
+
+
+def _task_score(
+    task: Task,
+    given: GivenAnswers,
+    by_split: dict[str, SplitScore],
+    replicates: dict[str, _Scored],
+    transfers: dict[str, ThresholdTransfer],
+    options: _Options,
+) -> TaskScore:
+    headline = task.headline_for_labels if given.kind == "labels" else task.headline
+    drop = None
+    if len(by_split) == 2:
+        first, second = by_split
+        drop = Drop(
+            metric=headline,
+            from_split=first,
+            to_split=second,
+            number=_drop(replicates[first], replicates[second], headline, options),
+        )
+    return TaskScore(
+        title=task.title,
+        version=task.version,
+        given=given.kind,
+        headline=headline,
+        splits=by_split,
+        drop=drop,
+        threshold_transfer=next(iter(transfers.values()), None),
+    )
+
+
+def _drop(first: _Scored, second: _Scored, metric: str, options: _Options) -> Number:
+    """The first split's value less the second's, so signed that positive means worse."""
+    sign = 1.0 if METRICS[metric].direction == "higher" else -1.0
+    pair = [scored.detection if metric in DETECTION_METRICS else scored.decisions
+            for scored in (first, second)]
+    one, two = pair
+    if one is None or two is None or metric not in one.point or metric not in two.point:
+        return Number(value=None, reason="not defined on both splits")
+
+    def difference(a: Values, b: Values) -> Values:
+        return {metric: sign * (a[metric] - b[metric])} if a and b else {}
+
+    sampled = _Sampled(
+        difference(one.point, two.point),
+        difference(one.groups, two.groups),
+        difference(one.utterances, two.utterances),
+    )
+    return _plain_number(sampled, metric, min(first.n_groups, second.n_groups), options)
+
+
+_REASONS = {
+    **dict.fromkeys(DECISION_METRICS, "no class has support"),
+    **dict.fromkeys(PROBABILITY_METRICS, "there are no utterances"),
+    "precision": "the class was never answered",
+    "recall": "the class has no support",
+    "f1": "the class has no support",
+    "accuracy": "there are no utterances",
+    "spoof_accuracy": "the source has no spoofed utterances",
+    "bonafide_accuracy": "the source has no bona fide utterances",
+    "macro_f1_spoofed": "no spoofed class has support",
+}
+
+
+def _number(
+    sampled: _Sampled | None,
+    key: str,
+    scored: _Scored,
+    options: _Options,
+    metric: str | None = None,
+    column: int | None = None,
+    n_units: int | None = None,
+) -> Number:
+    """A metric of a task with its intervals, or the reason why there is none."""
+    metric = metric or key
+    if sampled is None or key not in sampled.point:
+        if scored.answers.kind == "labels":
+            return Number(value=None, reason="only labels are given")
+        return Number(value=None, reason="only one of bona fide and spoof occurs")
+    return _plain_number(
+        sampled, key, scored.n_groups if n_units is None else n_units, options, metric, column
+    )
+
+
+def _plain_number(
+    sampled: _Sampled,
+    key: str,
+    n_units: int,
+    options: _Options,
+    metric: str | None = None,
+    column: int | None = None,
+) -> Number:
+    def samples(values: Values) -> Floats | None:
+        found = values.get(key)
+        return found if found is None or column is None else found[:, column]
+
+    point = samples(sampled.point)
+    value = float(point[0]) if point is not None else np.nan
+    if np.isnan(value):
+        return Number(value=None, reason=_REASONS.get(metric or key, "not defined"))
+    interval, reason = None, None
+    by_group = samples(sampled.groups)
+    if options.bootstrap and (by_group is not None or n_units < TOO_FEW_UNITS):
+        if n_units < TOO_FEW_UNITS:
+            reason = f"{plural(n_units, 'group')}: too few to resample"
+        elif by_group is not None:
+            interval = _interval(by_group)
+    by_utterance = samples(sampled.utterances)
+    return Number(
+        value=value,
+        interval=interval,
+        interval_reason=reason,
+        utterance_interval=None if by_utterance is None else _interval(by_utterance),
+    )
+
+
+def _interval(samples: Floats) -> Interval | None:
+    found = percentile_interval(samples)
+    if found is None:
+        return None
+    # Minus zero would be another string of bytes.
+    low, high = (round(end, _DECIMALS) + 0.0 for end in (found.low, found.high))
+    return Interval(low=low, high=high, replicates=found.replicates)
+
+
+def _or_none(value: float) -> float | None:
+    return None if np.isnan(value) else value
+
+
+def _stream(name: str) -> int:
+    """A number of its own for each stream of resamples, so that none is used twice."""
+    return zlib.crc32(name.encode())
+
+
+def _warnings(
+    tasks: dict[str, TaskScore], joint: dict[str, JointScore], data: dict[str, SplitData]
+) -> list[str]:
+    notes = []
+    for split, of_split in data.items():
+        if of_split.missing:
+            notes.append(
+                f"{plural(of_split.missing, 'utterance')} of {split} have no prediction and were "
+                "scored as wrong"
+            )
+    for task_id, task in tasks.items():
+        for split, scores in task.splits.items():
+            detector = scores.trivial.get("detector", {}).get("macro_f1")
+            own = scores.overall.metrics["macro_f1"].value
+            if detector is not None and own is not None and own <= detector:
+                notes.append(
+                    f"{task_id}, {split}: a perfect real/fake detector that always answers the "
+                    f"most frequent spoofed class reaches macro-F1 {detector:.3f}; this system "
+                    f"{own:.3f}"
+                )
+            notes += [f"{split}: {note}" if "groups" in note else f"{task_id}, {split}: {note}"
+                      for note in scores.overall.notes]
+    return notes

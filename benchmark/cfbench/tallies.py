@@ -1,0 +1,411 @@
+"""Sums over units from which every metric of a task follows.
+
+A unit is what is resampled: a group, or a cell of utterances that are (nearly) alike. A tally
+holds a table of sums by unit for each thing that metrics need; a resample is a weighted sum of
+its rows, so that the point estimate (all weights one) and 1,000 replicates share their formulas.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cfbench.intervals import Weights, canonical_order, cell_weights, count_table, exact_sums
+from cfbench.metrics import confusion as decisions
+from cfbench.metrics.detection import (
+    BAYES_THRESHOLD,
+    DetCurve,
+    area_under_roc,
+    det_curve,
+    detection_cost,
+    equal_error_rate,
+    equal_error_rate_of_paper,
+    llr_cost,
+    min_dcf,
+)
+from cfbench.metrics.probability import ECE_BINS, expected_calibration_error
+from cfbench.metrics.score_blocks import ScoreBlocks
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Values = dict[str, Floats]
+
+
+@dataclass(frozen=True, eq=False)
+class Losses:
+    """What probabilities cost, an utterance each.
+
+    Attributes:
+        log_loss: (utterances,).
+        brier: (utterances,).
+        bins: (utterances,), calibration bins.
+        surplus: (utterances,), 1[answer is right] - confidence.
+    """
+
+    log_loss: Floats
+    brier: Floats
+    bins: Ints
+    surplus: Floats
+
+    def __getitem__(self, rows: NDArray[Any]) -> "Losses":
+        return Losses(self.log_loss[rows], self.brier[rows], self.bins[rows], self.surplus[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """One task's answers to some utterances.
+
+    Attributes:
+        truth: int8, (utterances,), class indices.
+        codes: int8, (utterances,), answered class indices; `n_classes` where there is none.
+        n_classes: K.
+        n_answers: K, or K + 1 where answers may be missing.
+        losses: None where only labels are given.
+    """
+
+    truth: NDArray[np.int8]
+    codes: NDArray[np.int8]
+    n_classes: int
+    n_answers: int
+    losses: Losses | None
+
+    def __getitem__(self, rows: NDArray[Any]) -> "Answers":
+        losses = None if self.losses is None else self.losses[rows]
+        return Answers(self.truth[rows], self.codes[rows], self.n_classes, self.n_answers, losses)
+
+
+@dataclass(frozen=True, eq=False)
+class Origins:
+    """The kinds of utterances of a view: a source, bona fide or not.
+
+    Attributes:
+        codes: (utterances,), the kind of each.
+        truth: (kinds,), the class of a kind in the task at hand.
+        source: (kinds,), the source of a kind.
+        spoofed: (kinds,), whether it is a kind of spoof.
+        n_sources: How many sources there are.
+    """
+
+    codes: Ints
+    truth: Ints
+    source: Ints
+    spoofed: NDArray[np.bool_]
+    n_sources: int
+
+
+class DecisionTally:
+    """Answers, right and wrong, and what they cost, by unit.
+
+    Args:
+        answers: Of the view's utterances.
+        origins: Their kinds.
+        units: (utterances,), the unit of each.
+        n_units: How many units there are.
+        by_source: Whether metrics by source are wanted too.
+    """
+
+    def __init__(
+        self, answers: Answers, origins: Origins, units: Ints, n_units: int, by_source: bool
+    ) -> None:
+        self.n_classes, self.n_answers = answers.n_classes, answers.n_answers
+        self.origins, self.by_source = origins, by_source
+        # The classes of an average are those of the utterances themselves, in every resample.
+        self.classes = np.bincount(answers.truth, minlength=answers.n_classes) > 0
+        width = origins.truth.size * self.n_answers
+        flat = (units * origins.truth.size + origins.codes) * self.n_answers
+        flat += answers.codes
+        cells = np.bincount(flat, minlength=n_units * width).reshape(n_units, width)
+        self.total_cells: Floats = cells.sum(axis=0, dtype=np.float64)[None]
+        self.total_losses: Floats | None = None
+        tables = [count_table(cells)]
+        if answers.losses is not None:
+            tables.append(_loss_table(answers.losses, units, n_units))
+            self.total_losses = _loss_table(answers.losses, None, 1)
+        order = canonical_order(tables)
+        self.cells = np.ascontiguousarray(tables[0][order])
+        self.losses = None if answers.losses is None else np.ascontiguousarray(tables[1][order])
+
+    def __call__(self, weights: Weights) -> Values:
+        """The metrics of resamples; `weights` is (replicates, units)."""
+        losses = None if self.losses is None else weights.sums(self.losses)
+        return self._metrics(weights.sums(self.cells), losses)
+
+    def point(self) -> Values:
+        """The metrics of the utterances themselves, as of one resample."""
+        return self._metrics(self.total_cells, self.total_losses)
+
+    def confusion(self) -> Floats:
+        """The confusion matrix of the utterances themselves, (K, M)."""
+        return self._confusion(self.total_cells)[0]
+
+    def _metrics(self, cells: Floats, losses: Floats | None) -> Values:
+        matrix = self._confusion(cells)
+        support = decisions.support(matrix)
+        values = {
+            **_decision_metrics(matrix, self.classes),
+            "support": support,
+            "class_precision": decisions.precision(matrix),
+            "class_recall": decisions.recall(matrix),
+            "class_f1": decisions.f1(matrix),
+        }
+        n = support.sum(axis=1)
+        if losses is not None:
+            with np.errstate(invalid="ignore", divide="ignore"):
+                values["log_loss"] = losses[:, 0] / n
+                values["brier"] = losses[:, 1] / n
+            values["ece"] = expected_calibration_error(losses[:, 2:], n)
+        if self.by_source:
+            values |= self._by_source(cells.reshape(len(cells), -1, self.n_answers))
+        return values
+
+    def _confusion(self, cells: Floats) -> Floats:
+        cells = cells.reshape(len(cells), -1, self.n_answers)
+        return _gathered(cells, self.origins.truth, self.n_classes)
+
+    def _by_source(self, cells: Floats) -> Values:
+        origins = self.origins
+        n = cells.sum(axis=2)
+        right = cells[:, np.arange(origins.truth.size), origins.truth]
+        n_source = _gathered(n, origins.source, origins.n_sources)
+        share = 1.0 / np.where(n_source > 0, n_source, np.inf)
+        equal = _gathered(cells * share[:, origins.source, None], origins.truth, self.n_classes)
+        metrics = _decision_metrics(equal, self.classes)
+        values = {f"equal_sources/{name}": value for name, value in metrics.items()}
+        for name, kinds in (
+            ("accuracy", np.ones_like(origins.spoofed)),
+            ("spoof_accuracy", origins.spoofed),
+            ("bonafide_accuracy", ~origins.spoofed),
+        ):
+            of_source = origins.source[kinds]
+            hits = _gathered(right[:, kinds], of_source, origins.n_sources)
+            total = _gathered(n[:, kinds], of_source, origins.n_sources)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                values[f"source/{name}"] = np.where(total > 0, hits / total, np.nan)
+        return values
+
+
+def _loss_table(losses: Losses, units: Ints | None, n_units: int) -> Floats:
+    """Summed log loss, Brier score and calibration surplus a bin, (units, 2 + bins)."""
+    bins = losses.bins if units is None else units * ECE_BINS + losses.bins
+    surplus = exact_sums(losses.surplus, bins, n_units * ECE_BINS)
+    return np.column_stack(
+        [
+            exact_sums(losses.log_loss, units, n_units),
+            exact_sums(losses.brier, units, n_units),
+            surplus.reshape(n_units, ECE_BINS),
+        ]
+    )
+
+
+class DetectionTally:
+    """Scores of spoof detection by unit.
+
+    Args:
+        scores: (utterances,), higher = more bona fide; infinite where there is no answer.
+        llr: (utterances,), log-likelihood ratios.
+        is_bonafide: (utterances,); both classes must occur.
+        units: (utterances,).
+        n_units: How many units there are.
+        fixed_threshold: A threshold from elsewhere whose error rates are wanted, or None.
+        blocks: About how many blocks to cut the scores into.
+    """
+
+    def __init__(
+        self,
+        scores: Floats,
+        llr: Floats,
+        is_bonafide: NDArray[np.bool_],
+        units: Ints,
+        n_units: int,
+        fixed_threshold: float | None,
+        blocks: int,
+    ) -> None:
+        rows = [np.flatnonzero(side) for side in (is_bonafide, ~is_bonafide)]
+        orders = [side[np.argsort(scores[side])] for side in rows]
+        self.bonafide, self.spoof = (scores[order] for order in orders)
+        self.curve: DetCurve = det_curve(self.bonafide, self.spoof)
+        self.equal_error = equal_error_rate(self.curve)
+        best = int(np.argmin(detection_cost(self.curve.miss, self.curve.false_alarm)))
+        around = (self.equal_error.threshold, float(self.curve.thresholds[best]))
+        self.blocks = ScoreBlocks(self.bonafide, self.spoof, self.curve, around, blocks)
+        self.fixed_threshold = fixed_threshold
+        rates = _Rates(scores, llr, is_bonafide, fixed_threshold)
+        self.names = rates.names
+        self.totals = rates.table(None, 1)
+        self.cells_of_rows = np.empty(scores.size, dtype=np.int64)
+        for order, cells in zip(orders, self.blocks.cells(), strict=True):
+            self.cells_of_rows[order] = cells
+        unit_sides = (units[orders[0]], units[orders[1]])
+        counts = count_table(self.blocks.table(unit_sides, n_units))
+        table = rates.table(units, n_units)
+        order = canonical_order([counts, table])
+        rank = np.empty_like(order)
+        rank[order] = np.arange(order.size)
+        self.units = (rank[unit_sides[0]], rank[unit_sides[1]])
+        self.counts = np.ascontiguousarray(counts[order])
+        self.sums = np.ascontiguousarray(table[order])
+
+    def __call__(self, weights: Weights) -> Values:
+        """The metrics of resamples of units; `weights` is (replicates, units)."""
+        counts = weights.sums(self.counts)
+        drawn = weights.double if weights.single is None else weights.single
+        return self.blocks.metrics(counts, drawn, self.units) | self._rates(weights.sums(self.sums))
+
+    def of_utterances(
+        self,
+        scores: Floats,
+        llr: Floats,
+        is_bonafide: NDArray[np.bool_],
+        replicates: int,
+        seed: Sequence[int],
+    ) -> Values:
+        """The metrics of resamples of utterances, drawn by cells of one class and block."""
+        codes, sizes = renumber(self.cells_of_rows)
+        weights = cell_weights(sizes, replicates, seed)
+        rates = _Rates(scores, llr, is_bonafide, self.fixed_threshold)
+        counts = np.zeros((replicates, 2 * self.blocks.n_blocks))
+        occurring = np.bincount(self.cells_of_rows, minlength=counts.shape[1]) > 0
+        counts[:, occurring] = weights.double * sizes
+        sums = weights.sums(rates.table(codes, sizes.size))
+        return self.blocks.metrics(counts) | self._rates(sums)
+
+    def point(self) -> Values:
+        """The metrics of the utterances themselves, as of one resample; exact."""
+        values = {
+            "eer": self.equal_error.value,
+            "eer_paper": equal_error_rate_of_paper(self.bonafide, self.spoof),
+            "auroc": area_under_roc(self.bonafide, self.spoof),
+            "min_dcf": min_dcf(self.curve),
+        }
+        return {name: np.array([v]) for name, v in values.items()} | self._rates(self.totals)
+
+    def _rates(self, sums: Floats) -> Values:
+        total = dict(zip(self.names, sums.T, strict=True))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            rates = {
+                "act_dcf": detection_cost(
+                    total["bayes_miss"] / total["bonafide"],
+                    total["bayes_false_alarm"] / total["spoof"],
+                ),
+                "cllr": (
+                    total["cllr_bonafide"] / total["bonafide"]
+                    + total["cllr_spoof"] / total["spoof"]
+                )
+                / 2,
+            }
+            if "fixed_miss" in total:
+                rates["miss"] = total["fixed_miss"] / total["bonafide"]
+                rates["false_alarm"] = total["fixed_false_alarm"] / total["spoof"]
+        return rates
+
+
+class _Rates:
+    """What error rates at fixed thresholds, and Cllr, are computed from."""
+
+    def __init__(
+        self,
+        scores: Floats,
+        llr: Floats,
+        is_bonafide: NDArray[np.bool_],
+        fixed_threshold: float | None,
+    ) -> None:
+        self.flags = {
+            "bonafide": is_bonafide,
+            "spoof": ~is_bonafide,
+            "bayes_miss": is_bonafide & (llr < BAYES_THRESHOLD),
+            "bayes_false_alarm": ~is_bonafide & (llr >= BAYES_THRESHOLD),
+        }
+        if fixed_threshold is not None:
+            self.flags["fixed_miss"] = is_bonafide & (scores < fixed_threshold)
+            self.flags["fixed_false_alarm"] = ~is_bonafide & (scores >= fixed_threshold)
+        self.costs = {}
+        for side, name in ((is_bonafide, "cllr_bonafide"), (~is_bonafide, "cllr_spoof")):
+            rows = np.flatnonzero(side)
+            self.costs[name] = rows, llr_cost(llr[rows], name == "cllr_bonafide")
+        self.names = [*self.flags, *self.costs]
+
+    def table(self, units: Ints | None, n_units: int) -> Floats:
+        """Sums by unit, (units, names); of all utterances where `units` is None."""
+        counts = [
+            [flag.sum()] if units is None else np.bincount(units[flag], minlength=n_units)
+            for flag in self.flags.values()
+        ]
+        sums = [
+            exact_sums(cost, None if units is None else units[rows], n_units)
+            for rows, cost in self.costs.values()
+        ]
+        return np.column_stack([*counts, *sums]).astype(np.float64)
+
+
+class ShareTally:
+    """Shares of utterances of which something holds, by unit.
+
+    Args:
+        flags: Name to (utterances,) of truth values.
+        units: (utterances,).
+        n_units: How many units there are.
+    """
+
+    def __init__(self, flags: dict[str, NDArray[np.bool_]], units: Ints, n_units: int) -> None:
+        self.names = list(flags)
+        columns = [np.bincount(units[flag], minlength=n_units) for flag in flags.values()]
+        table = np.column_stack([*columns, np.bincount(units, minlength=n_units)])
+        self.totals = table.sum(axis=0, dtype=np.float64)[None]
+        self.table = count_table(table)[canonical_order([table.astype(np.float64)])]
+
+    def __call__(self, weights: Weights) -> Values:
+        """The shares in resamples; `weights` is (replicates, units)."""
+        return self._shares(weights.sums(self.table))
+
+    def point(self) -> Values:
+        """The shares of the utterances themselves, as of one resample."""
+        return self._shares(self.totals)
+
+    def _shares(self, sums: Floats) -> Values:
+        n = np.where(sums[:, -1] > 0, sums[:, -1], np.nan)
+        return {name: sums[:, column] / n for column, name in enumerate(self.names)}
+
+
+def utterance_cells(answers: Answers) -> tuple[Ints, int]:
+    """Cells of utterances that are alike in truth, answer and (nearly) in losses.
+
+    Returns:
+        The cell of each utterance, numbered without gaps, and how many cells there are.
+    """
+    codes = answers.truth.astype(np.int64) * answers.n_answers + answers.codes
+    if answers.losses is not None:
+        # A wrong answer's loss says more than its confidence does.
+        level = np.minimum(answers.losses.log_loss / 2, 3).astype(np.int64)
+        level[answers.truth == answers.codes] = 0
+        codes = (codes * ECE_BINS + answers.losses.bins) * 4 + level
+    cells, sizes = renumber(codes)
+    return cells, sizes.size
+
+
+def renumber(codes: Ints) -> tuple[Ints, Ints]:
+    """Number the codes that occur 0, 1, ... in their order; return these and their counts."""
+    counts = np.bincount(codes)
+    present = counts > 0
+    return (np.cumsum(present) - 1)[codes], counts[present]
+
+
+def _decision_metrics(matrix: Floats, classes: NDArray[np.bool_]) -> Values:
+    spoofed = classes.copy()
+    spoofed[0] = False
+    return {
+        "macro_f1": decisions.macro_f1(matrix, classes),
+        "macro_f1_spoofed": decisions.macro_f1(matrix, spoofed),
+        "weighted_f1": decisions.weighted_f1(matrix),
+        "accuracy": decisions.accuracy(matrix),
+        "balanced_accuracy": decisions.balanced_accuracy(matrix, classes),
+    }
+
+
+def _gathered(values: Floats, index: Ints, size: int) -> Floats:
+    """Sum along axis 1 into `size` places: out[:, index[i]] += values[:, i]."""
+    out = np.zeros((values.shape[0], size, *values.shape[2:]))
+    for position, place in enumerate(index):
+        out[:, place] += values[:, position]
+    return out

@@ -1,0 +1,69 @@
+"""Writes an empty predictions file: every utterance of a protocol, and columns to fill in."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from cfbench.errors import CfbenchError
+from cfbench.files import write_atomically
+from cfbench.protocol import Protocol
+from cfbench.tables import table_format
+from cfbench.tasks import load_tasks, pick_tasks
+
+
+def write_template(
+    protocol: Protocol,
+    path: Path,
+    splits: Sequence[str] | None = None,
+    tasks: Sequence[str] | None = None,
+    labels: bool = False,
+    force: bool = False,
+) -> int:
+    """Write a template.
+
+    Args:
+        protocol: Whose utterances.
+        path: Its suffix decides the format.
+        splits: Which; None for those that the track scores.
+        tasks: Which; None for all of the track.
+        labels: A column of labels a task instead of a probability a class.
+        force: Replace a file that is there.
+
+    Returns:
+        How many rows were written.
+
+    Raises:
+        CfbenchError: The file is there already, or cannot be written.
+    """
+    format = table_format(path)
+    if path.exists() and not force:
+        raise CfbenchError(f"{path}: is there already", "--force replaces it")
+    track = protocol.track
+    asked = protocol.only(
+        splits or [name for name in track.scored if name in protocol.splits]
+    )
+    wanted = pick_tasks(tasks or track.tasks) if tasks else [load_tasks()[t] for t in track.tasks]
+    columns = [
+        pl.lit(None, pl.String if labels else pl.Float64).alias(name)
+        for task in wanted
+        for name in (
+            (task.label_column,)
+            if labels
+            else ("bin_bonafide",)
+            if task.id == "bin"
+            else task.columns
+        )
+    ]
+    frame = asked.frame.select("utt_id", *columns)
+    write_atomically(path, lambda place: _write(frame, place, format))
+    return frame.height
+
+
+def _write(frame: pl.DataFrame, path: Path, format: str) -> None:
+    if format == "parquet":
+        frame.write_parquet(path)
+    elif format == "jsonl":
+        frame.write_ndjson(path)
+    else:
+        frame.write_csv(path, separator="\t" if format == "tsv" else ",")
