@@ -1,7 +1,8 @@
 """Turns the tables of one split into arrays: what is true, what was answered, who made it."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -10,13 +11,18 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from cfbench.codes import dense_codes, renumber
+from cfbench.intervals import fixed_point
 from cfbench.metrics.detection import log_likelihood_ratio
 from cfbench.metrics.probability import brier, confidence_bin, log_loss
 from cfbench.predictions import Kind, Predictions, softmax
-from cfbench.tallies import Answers, Floats, Ints, Losses, renumber
+from cfbench.tables import column_bytes
+from cfbench.tallies import Answers, Floats, Ints, Losses, loss_level
 from cfbench.tasks import TRACING_IDS, Task, load_tasks, load_taxonomy
 
 GivenKind = Literal["labels", "probabilities", "logits", "derived"]
+
+_SLICE = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,18 +114,31 @@ class Said:
 
     Attributes:
         kinds: Task id to what is given of it.
-        columns: Column name to (utterances,): float64 numbers, or int8 class indices of labels.
-        missing: (utterances,), where there is no prediction; the values there mean nothing.
+        columns: Column name to (rows of the file,): float64, or int8 class indices of labels.
+        rows: (utterances,), the row of each, or -1.
     """
 
     kinds: Mapping[str, Kind]
-    columns: dict[str, NDArray[Any]]
-    missing: NDArray[np.bool_]
+    columns: Mapping[str, NDArray[Any]]
+    rows: Ints
 
-    def of(self, rows: NDArray[np.bool_]) -> "Said":
+    @cached_property
+    def missing(self) -> NDArray[np.bool_]:
+        """(utterances,), where there is no prediction."""
+        return self.rows < 0
+
+    @cached_property
+    def any_missing(self) -> bool:
+        """Whether an utterance has no prediction."""
+        return bool(self.missing.any())
+
+    def take(self, name: str, part: slice = slice(None)) -> NDArray[Any]:
+        """A column for some of the utterances; without a prediction the value means nothing."""
+        return self.columns[name][self.rows[part]]
+
+    def of(self, utterances: NDArray[np.bool_]) -> "Said":
         """What was said of some of the utterances."""
-        columns = {name: column[rows] for name, column in self.columns.items()}
-        return Said(self.kinds, columns, self.missing[rows])
+        return Said(self.kinds, self.columns, self.rows[utterances])
 
     def digest(self, utt_ids: pl.Series) -> str:
         """A SHA-256 of what was said, whatever file it came from and in whatever order.
@@ -127,16 +146,22 @@ class Said:
         Args:
             utt_ids: Of the utterances, in the protocol's order.
         """
-        hashed = hashlib.sha256(utt_ids.str.join("\n")[0].encode())
-        hashed.update(self.missing.tobytes() if self.missing.any() else b"")
-        for name, column in self.columns.items():
+        hashed = hashlib.sha256(column_bytes(utt_ids))
+        for name in self.columns:
             kind = self.kinds[name.partition("_")[0]]
             hashed.update(f"\n{name} {kind}\n".encode())
-            # + 0.0 makes one zero of the two.
-            values = column + 0.0 if column.dtype == np.float64 else column
-            values[self.missing] = 0
-            hashed.update(np.ascontiguousarray(values).data)
+            for part in slices(self.rows.size):
+                # + 0 makes one zero of the two, and a copy.
+                values = self.take(name, part) + self.columns[name].dtype.type(0)
+                values[self.missing[part]] = -1
+                hashed.update(values.data)
         return hashed.hexdigest()
+
+
+def slices(size: int) -> Iterator[slice]:
+    """Parts of an array small enough to stay in a processor's cache while they are worked on."""
+    for start in range(0, size, _SLICE):
+        yield slice(start, min(start + _SLICE, size))
 
 
 def said(predictions: Predictions, rows: Ints, task_ids: Sequence[str]) -> Said:
@@ -147,15 +172,13 @@ def said(predictions: Predictions, rows: Ints, task_ids: Sequence[str]) -> Said:
         rows: (utterances,), the prediction of each, or -1.
         task_ids: The tasks that count.
     """
-    in_order = np.array_equal(rows, np.arange(predictions.frame.height))
     columns = {}
     for task_id in task_ids:
+        labels = predictions.kinds[task_id] == "labels"
         for name in predictions.columns(task_id):
             column = predictions.frame[name]
-            labels = predictions.kinds[task_id] == "labels"
-            values = _enum_codes(column) if labels else column.to_numpy()
-            columns[name] = values if in_order else values[rows]
-    return Said({t: predictions.kinds[t] for t in task_ids}, columns, rows < 0)
+            columns[name] = _enum_codes(column) if labels else column.to_numpy()
+    return Said({t: predictions.kinds[t] for t in task_ids}, columns, rows)
 
 
 def split_data(frame: pl.DataFrame, name: str, everything: Said) -> SplitData:
@@ -170,9 +193,9 @@ def split_data(frame: pl.DataFrame, name: str, everything: Said) -> SplitData:
     here = everything
     if not inside.all():
         frame, here = frame.filter(inside), everything.of(inside)
-    sources, source_names = _codes(frame["source"])
-    subsets, subset_names = _codes(frame["subset"])
-    groups, group_names = _codes(frame["group"])
+    sources, source_names = dense_codes(frame["source"])
+    subsets, subset_names = dense_codes(frame["subset"])
+    groups, group_names = dense_codes(frame["group"])
     truth = {
         task_id: _enum_codes(frame[task_id])
         for task_id in load_tasks()
@@ -183,9 +206,15 @@ def split_data(frame: pl.DataFrame, name: str, everything: Said) -> SplitData:
     for task_id in TRACING_IDS:
         if task_id in truth:
             kinds = kinds * len(load_tasks()[task_id].classes) + truth[task_id]
-    answers = {
-        task_id: _answers(load_tasks()[task_id], here, truth[task_id]) for task_id in here.kinds
-    }
+    # numpy works without holding the interpreter, so tasks are worked on side by side.
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        answers = dict(
+            zip(
+                here.kinds,
+                pool.map(lambda t: _answers(load_tasks()[t], here, truth[t]), here.kinds),
+                strict=True,
+            )
+        )
     if "bin" not in answers and "bin" in truth:
         derived = _derived_detection(here, truth["bin"])
         if derived is not None:
@@ -196,9 +225,9 @@ def split_data(frame: pl.DataFrame, name: str, everything: Said) -> SplitData:
         groups=groups,
         n_groups=len(group_names),
         sources=sources,
-        source_names=source_names,
+        source_names=tuple(source_names),
         subsets=subsets,
-        subset_names=subset_names,
+        subset_names=tuple(subset_names),
         kinds=renumber(kinds)[0],
         spoofed=spoofed,
         answers=answers,
@@ -207,16 +236,8 @@ def split_data(frame: pl.DataFrame, name: str, everything: Said) -> SplitData:
     )
 
 
-def _codes(column: pl.Series) -> tuple[Ints, tuple[str, ...]]:
-    """Positions in the sorted distinct values that occur, -1 for null."""
-    names = column.cast(pl.String).drop_nulls().unique().sort().to_list()
-    codes = column.cast(pl.Enum(names)).to_physical().cast(pl.Int64).fill_null(-1)
-    return codes.to_numpy(), tuple(names)
-
-
 def _enum_codes(column: pl.Series) -> NDArray[np.int8]:
-    codes: NDArray[np.int8] = column.to_physical().cast(pl.Int8).to_numpy()
-    return codes
+    return column.to_physical().cast(pl.Int8).to_numpy()
 
 
 def _spoofed(truth: Mapping[str, NDArray[np.int8]]) -> NDArray[np.bool_]:
@@ -229,42 +250,36 @@ def _spoofed(truth: Mapping[str, NDArray[np.int8]]) -> NDArray[np.bool_]:
 def _answers(task: Task, here: Said, truth: NDArray[np.int8]) -> GivenAnswers:
     kind = here.kinds[task.id]
     if kind == "labels":
-        codes = here.columns[task.id].copy()
+        codes = here.take(task.id)
         codes[here.missing] = len(task.classes)
-        return GivenAnswers(task, kind, Answers(truth, codes, len(task.classes), _n(task, here), None))
+        n_answers = len(task.classes) + here.any_missing
+        return GivenAnswers(task, kind, Answers(truth, codes, len(task.classes), n_answers, None))
     if task.id == "bin":
-        return _detection(task, kind, here.columns["bin_bonafide"], here, truth)
-    probabilities = _probabilities(task, here)
-    codes, confidence = _most_probable(probabilities)
-    return GivenAnswers(task, kind, _decided(task, here, truth, probabilities, codes, confidence))
+        return _detection(task, kind, here.take("bin_bonafide"), here, truth)
+    return GivenAnswers(
+        task, kind, _decided(task, here, truth, lambda part: _probabilities(task, here, part))
+    )
 
 
-def _n(task: Task, here: Said) -> int:
-    """How many different answers there can be: the classes, and none."""
-    return len(task.classes) + bool(here.missing.any())
-
-
-def _probabilities(task: Task, here: Said) -> list[Floats]:
-    columns = [here.columns[name] for name in task.columns]
+def _probabilities(task: Task, here: Said, part: slice) -> list[Floats]:
+    columns = [here.take(name, part) for name in task.columns]
     return list(softmax(np.stack(columns))) if here.kinds[task.id] == "logits" else columns
 
 
 def _detection(
-    task: Task, kind: GivenKind, given: Floats, here: Said, truth: NDArray[np.int8]
+    task: Task, kind: GivenKind, scores: Floats, here: Said, truth: NDArray[np.int8]
 ) -> GivenAnswers:
-    if kind == "logits":
-        llr = given
-        probability = 1 / (1 + np.exp(-np.clip(llr, -700, 700)))
-        accepted = llr >= 0
-    else:
-        probability = given
-        llr = log_likelihood_ratio(given)
-        accepted = probability >= 0.5
-    codes = accepted.astype(np.int8)
-    classes = [1 - probability, probability]
-    decided = _decided(task, here, truth, classes, codes, np.maximum(*classes))
-    scores = given
-    if here.missing.any():
+    llr = scores if kind == "logits" else log_likelihood_ratio(scores)
+
+    def probabilities(part: slice) -> list[Floats]:
+        accepted = scores[part]
+        if kind == "logits":
+            accepted = 1 / (1 + np.exp(-np.clip(accepted, -700, 700)))
+        return [1 - accepted, accepted]
+
+    # At a probability of exactly one half an utterance is accepted.
+    decided = _decided(task, here, truth, probabilities, ties_to_last=True)
+    if here.any_missing:
         # No answer is the worst one: a bona fide utterance at the bottom, a spoof at the top.
         worst = np.where(truth == 1, -np.inf, np.inf)
         scores, llr = (np.where(here.missing, worst, values) for values in (scores, llr))
@@ -275,34 +290,46 @@ def _decided(
     task: Task,
     here: Said,
     truth: NDArray[np.int8],
-    probabilities: Sequence[Floats],
-    codes: NDArray[np.int8],
-    confidence: Floats,
+    probabilities: Callable[[slice], list[Floats]],
+    ties_to_last: bool = False,
 ) -> Answers:
     """Answers and what they cost; no answer costs what the most confident wrong one does."""
-    of_truth, squares = np.zeros(truth.size), np.zeros(truth.size)
-    for index, column in enumerate(probabilities):
-        np.copyto(of_truth, column, where=truth == index)
-        squares += column * column
-    squared = brier(of_truth, squares)
-    if here.missing.any():
-        codes[here.missing] = len(task.classes)
-        of_truth[here.missing], squared[here.missing], confidence[here.missing] = 0.0, 2.0, 1.0
-    losses = Losses(
-        log_loss=log_loss(of_truth),
-        brier=squared / 2 if task.id == "bin" else squared,
-        bins=confidence_bin(confidence),
-        surplus=(codes == truth) - confidence,
-    )
-    return Answers(truth, codes, len(task.classes), _n(task, here), losses)
+    n = truth.size
+    codes, bins, levels = (np.empty(n, dtype=np.int8) for _ in range(3))
+    losses = Losses(np.empty(n), np.empty(n), np.empty(n), bins, levels)
+    for part in slices(n):
+        columns = probabilities(part)
+        code, confidence = _most_probable(columns, ties_to_last)
+        of_truth, squares = np.zeros(code.size), np.zeros(code.size)
+        for index, column in enumerate(columns):
+            np.copyto(of_truth, column, where=truth[part] == index)
+            squares += column * column
+        squared = brier(of_truth, squares)
+        if task.id == "bin":
+            squared /= 2
+        if here.any_missing:
+            missing = here.missing[part]
+            code[missing] = len(task.classes)
+            of_truth[missing], confidence[missing] = 0.0, 1.0
+            squared[missing] = 1.0 if task.id == "bin" else 2.0
+        codes[part] = code
+        losses.log_loss[part] = fixed_point(log_loss(of_truth))
+        losses.brier[part] = fixed_point(squared)
+        losses.bins[part] = confidence_bin(confidence)
+        losses.surplus[part] = fixed_point((code == truth[part]) - confidence)
+        losses.levels[part] = loss_level(losses.log_loss[part], code == truth[part])
+    return Answers(truth, codes, len(task.classes), len(task.classes) + here.any_missing, losses)
 
 
-def _most_probable(probabilities: Sequence[Floats]) -> tuple[NDArray[np.int8], Floats]:
+def _most_probable(
+    probabilities: Sequence[Floats], ties_to_last: bool
+) -> tuple[NDArray[np.int8], Floats]:
     """The class of the highest probability, ties to the class that comes first; and that."""
     best = probabilities[0].copy()
     codes = np.zeros(best.size, dtype=np.int8)
     for index, column in enumerate(probabilities[1:], start=1):
-        codes[column > best] = index
+        better = column >= best if ties_to_last else column > best
+        np.copyto(codes, np.int8(index), where=better)
         np.maximum(best, column, out=best)
     return codes, best
 
@@ -311,10 +338,14 @@ def _derived_detection(here: Said, truth: NDArray[np.int8]) -> GivenAnswers | No
     """M2's score: 1 - (P_vq(spoof) P_aux(spoof) P_dec(spoof))^(1/3), arXiv 2505.12994."""
     if any(here.kinds.get(task_id, "labels") == "labels" for task_id in TRACING_IDS):
         return None
-    spoof = np.ones(truth.size)
-    for task_id in TRACING_IDS:
-        spoof *= np.clip(1 - _probabilities(load_tasks()[task_id], here)[0], 0.0, 1.0)
-    return _detection(load_tasks()["bin"], "derived", 1 - np.cbrt(spoof), here, truth)
+    scores = np.empty(truth.size)
+    for part in slices(truth.size):
+        spoof = np.ones(truth[part].size)
+        for task_id in TRACING_IDS:
+            real = _probabilities(load_tasks()[task_id], here, part)[0]
+            spoof *= np.clip(1 - real, 0.0, 1.0)
+        scores[part] = 1 - np.cbrt(spoof)
+    return _detection(load_tasks()["bin"], "derived", scores, here, truth)
 
 
 def _joint(answers: Mapping[str, GivenAnswers]) -> dict[str, NDArray[np.bool_]] | None:

@@ -39,7 +39,7 @@ class CfbenchError(Exception):
 
 
 def plural(count: int, noun: str) -> str:
-    """`1 row`, `1,797 rows`; a noun that does not take an s is given as `utterance is|utterances are`."""
+    """`1 row`, `1,797 rows`; what does not take an s is given as `row is|rows are`."""
     one, _, many = noun.partition("|")
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 

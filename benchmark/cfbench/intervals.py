@@ -31,6 +31,7 @@ FEW_UNITS = 30
 _CHUNK = 4_500_000
 # Single precision holds every whole number up to here, so sums of counts below it are exact.
 _EXACT_IN_SINGLE = 2**24
+_FIXED_POINT = 2.0**36
 
 
 class Interval(NamedTuple):
@@ -75,8 +76,7 @@ class Weights:
         """
         if self.single is not None and table.dtype == np.float32:
             return (self.single @ table).astype(np.float64)
-        product: Floats = self.double @ table
-        return product
+        return self.double @ table
 
 
 def group_weights(n_units: int, replicates: int, seed: Sequence[int]) -> Iterator[Weights]:
@@ -117,34 +117,49 @@ def cell_weights(sizes: Ints, replicates: int, seed: Sequence[int]) -> Weights:
     return Weights(None, drawn / sizes)
 
 
-def count_table(counts: Ints) -> NDArray[np.floating]:
-    """Counts by unit, (units, columns), in the precision in which their resampled sums are exact."""
-    # A resample can draw the largest unit every time.
-    bound = int(counts.max(initial=0)) * counts.shape[0]
-    return counts.astype(np.float32 if bound < _EXACT_IN_SINGLE else np.float64)
-
-
-def exact_sums(values: Floats, units: Ints | None, n_units: int = 1) -> Floats:
-    """Sums of values by unit that do not depend on the order of the values.
-
-    Each value is split into two whole numbers in fixed point, whose sums are exact: neither the
-    order of rows nor their names can show in the last digit.
+def count_table(cells: Ints, n_units: int, n_columns: int) -> NDArray[np.floating]:
+    """Count utterances by unit and column, in a precision in which resampled sums are exact.
 
     Args:
-        values: (utterances,), magnitudes up to about 100.
+        cells: (utterances,), unit * n_columns + column.
+        n_units: How many units there are.
+        n_columns: How many columns there are.
+
+    Returns:
+        (units, columns), float32 if every sum of a resample is exact in it, else float64.
+    """
+    table = np.zeros(n_units * n_columns, dtype=np.float32)
+    np.add.at(table, cells, np.float32(1))
+    # A resample can draw the largest unit every time.
+    exact = float(table.max(initial=0.0)) * n_units < _EXACT_IN_SINGLE
+    return (table if exact else table.astype(np.float64)).reshape(n_units, n_columns)
+
+
+def fixed_point(values: Floats) -> Floats:
+    """Values in whole multiples of 2^-36, whose sums are exact in any order.
+
+    So neither the order of rows nor their names nor the number of threads shows in a digit.
+
+    Args:
+        values: (utterances,), magnitudes up to 100.
+    """
+    return np.rint(values * _FIXED_POINT)
+
+
+def fixed_point_sums(fixed: Floats, units: Ints | None, n_units: int = 1) -> Floats:
+    """Sums of fixed-point values by unit, as ordinary numbers.
+
+    Args:
+        fixed: (utterances,), from `fixed_point`.
         units: (utterances,); None for one sum of all.
         n_units: How many units there are.
 
     Returns:
-        float64, (units,); off by less than 1e-15 times the number of values.
+        float64, (units,).
     """
-    coarse = np.rint(values * 2.0**20)
-    fine = np.rint((values - coarse * 2.0**-20) * 2.0**50)
     if units is None:
-        return np.array([coarse.sum() * 2.0**-20 + fine.sum() * 2.0**-50])
-    total: Floats = np.bincount(units, coarse, n_units) * 2.0**-20
-    total += np.bincount(units, fine, n_units) * 2.0**-50
-    return total
+        return np.array([fixed.astype(np.int64).sum() / _FIXED_POINT])
+    return np.bincount(units, fixed, n_units) / _FIXED_POINT
 
 
 def canonical_order(tables: Sequence[NDArray[np.floating]]) -> NDArray[np.intp]:
@@ -154,21 +169,19 @@ def canonical_order(tables: Sequence[NDArray[np.floating]]) -> NDArray[np.intp]:
     the same for the same data, whatever its utterances are called.
 
     Args:
-        tables: Each (units, columns).
+        tables: Each (units, columns); float32 tables hold counts.
     """
-    mixed = np.zeros(tables[0].shape[0], dtype=np.uint64)
     factors = np.random.default_rng(0)
+    mixed = np.zeros(tables[0].shape[0], dtype=np.uint64)
     for table in tables:
+        if table.dtype == np.float32:
+            # Few sums with random whole weights stand for many columns of counts.
+            weights = factors.integers(0, 2**9, (table.shape[1], 8)).astype(np.float64)
+            table = table @ weights.astype(np.float32)
         odd = factors.integers(0, 2**63, (2, table.shape[1]), dtype=np.uint64) * 2 + 1
-        columns = max(1, _CHUNK // table.shape[0])
-        for start in range(0, table.shape[1], columns):
-            part = slice(start, start + columns)
-            bits = table[:, part].astype(np.float64).view(np.uint64)
-            # Multiply, fold, multiply: each column is hashed by factors of its own.
-            bits *= odd[0, part]
-            bits ^= bits >> np.uint64(29)
-            bits *= odd[1, part]
-            mixed += bits.sum(axis=1, dtype=np.uint64)
+        bits = np.ascontiguousarray(table, dtype=np.float64).view(np.uint64) * odd[0]
+        bits ^= bits >> np.uint64(29)
+        mixed += (bits * odd[1]).sum(axis=1, dtype=np.uint64)
     return np.argsort(mixed, kind="stable")
 
 

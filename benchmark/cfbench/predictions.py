@@ -135,8 +135,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
         float64 of the same shape; each column sums to 1.
     """
     shifted = np.exp(logits - logits.max(axis=0))
-    total: np.ndarray = shifted / shifted.sum(axis=0)
-    return total
+    return shifted / shifted.sum(axis=0)
 
 
 def _number_columns(task: Task) -> tuple[str, ...]:
@@ -189,9 +188,7 @@ def _given_kinds(table: Table, tasks: Sequence[Task], logits: bool) -> dict[str,
     return kinds
 
 
-def _task_columns(
-    table: Table, task: Task, kind: Kind, problems: list[Problem]
-) -> list[pl.Series]:
+def _task_columns(table: Table, task: Task, kind: Kind, problems: list[Problem]) -> list[pl.Series]:
     if kind == "labels":
         return [_labels(table, task, problems)]
     named = [name for name in task.columns if name in table.frame.columns]
@@ -201,7 +198,9 @@ def _task_columns(
         _check_numbers(table, column, kind, problems)
     if len(named) == len(task.columns):
         if kind == "probabilities" and len(problems) == before:
-            total = sum(column.to_numpy() for column in columns)
+            total = columns[0].to_numpy().copy()
+            for column in columns[1:]:
+                total += column.to_numpy()
             if np.abs(total - 1).max() > SUM_TOLERANCE:
                 _add_bad_rows(
                     table,
@@ -217,18 +216,14 @@ def _task_columns(
     return columns
 
 
-def _check_numbers(
-    table: Table, column: pl.Series, kind: Kind, problems: list[Problem]
-) -> None:
+def _check_numbers(table: Table, column: pl.Series, kind: Kind, problems: list[Problem]) -> None:
     bounds = (0.0, 1.0) if kind == "probabilities" else (-np.inf, np.inf)
     values = column.to_numpy()
     # A comparison with nan is false, so one pass finds whether there is anything to report.
     if np.isfinite(values.sum()) and bounds[0] <= values.min() <= values.max() <= bounds[1]:
         return
     # Cells without a number are reported already.
-    _add_bad_rows(
-        table, ~column.is_finite(), f"{column.name} not finite", "", problems, column
-    )
+    _add_bad_rows(table, ~column.is_finite(), f"{column.name} not finite", "", problems, column)
     _add_bad_rows(
         table,
         column.is_finite() & ~column.is_between(*bounds),
@@ -256,7 +251,7 @@ def _labels(table: Table, task: Task, problems: list[Problem]) -> pl.Series:
         table,
         empty,
         f"{task.id} empty",
-        "pandas reads and writes the word None as empty: write none as trad there, or read with keep_default_na=False"
+        "if pandas wrote the file: it takes the word None for no value; write trad instead"
         if task.id == "aux"
         else "",
         problems,
@@ -271,9 +266,9 @@ def _labels(table: Table, task: Task, problems: list[Problem]) -> pl.Series:
                 problems,
             )
     names = {label: task.class_names[i] for label, i in named.items() if i is not None}
-    return column.replace_strict(
-        names, default=None, return_dtype=pl.Enum(task.class_names)
-    ).alias(task.id)
+    return column.replace_strict(names, default=None, return_dtype=pl.Enum(task.class_names)).alias(
+        task.id
+    )
 
 
 def _add_bad_rows(
@@ -292,7 +287,10 @@ def _add_bad_rows(
     if shown is not None:
         places = [f"{place} ({shown[row]:g})" for place, row in zip(places, some, strict=True)]
     problems.append(
-        Problem(f"{table.name}: {plural(len(rows), 'row')} with {told}: {name_some(places, len(rows))}", hint)
+        Problem(
+            f"{table.name}: {plural(len(rows), 'row')} with {told}: {name_some(places, len(rows))}",
+            hint,
+        )
     )
 
 

@@ -24,7 +24,7 @@ import polars as pl
 
 from cfbench import content, protocol_lists
 from cfbench.errors import CfbenchError, Problem, did_you_mean, name_some, plural
-from cfbench.tables import FORMATS, Table, frame_table, missing_file, read_table
+from cfbench.tables import FORMATS, Table, column_bytes, frame_table, missing_file, read_table
 from cfbench.tasks import TASK_IDS, TRACING_IDS, Track, load_tasks
 
 COLUMNS = ("utt_id", "split", "subset", "source", "group", *TASK_IDS, "speaker")
@@ -80,6 +80,8 @@ class Protocol:
                     f"{did_you_mean(name, self.splits)}",
                     f"it has {', '.join(self.splits)}",
                 )
+        if set(splits) == set(self.splits):
+            return self
         frame = self.frame.filter(pl.col("split").is_in(list(splits)))
         return Protocol(self.track, frame, self.files, self.notes)
 
@@ -141,7 +143,9 @@ def summarise(protocol: Protocol) -> dict[str, Any]:
                 }
                 for task_id in tasks
             },
-            "sources": sources.sort("source").with_columns(pl.col(TRACING_IDS).cast(pl.String)).to_dicts(),
+            "sources": sources.sort("source")
+            .with_columns(pl.col(TRACING_IDS).cast(pl.String))
+            .to_dicts(),
         }
     return {"track": protocol.track.name, "files": list(protocol.files), "splits": splits}
 
@@ -250,7 +254,9 @@ def _from_table(table: Table, track: Track) -> pl.DataFrame:
                 )
         if not problems:
             names = {label: task.class_names[i] for label, i in named.items() if i is not None}
-            frame = frame.with_columns(pl.col(task_id).replace_strict(names, return_dtype=pl.String))
+            frame = frame.with_columns(
+                pl.col(task_id).replace_strict(names, return_dtype=pl.String)
+            )
     if problems:
         raise CfbenchError.of(problems)
     _check_bona_fide(frame, table, track)
@@ -276,13 +282,18 @@ def _finished(frames: Sequence[pl.DataFrame], track: Track) -> pl.DataFrame:
     """One frame of the columns, sorted by utt_id, after the ids are found to be unique."""
     frame = pl.concat([frame.select(*COLUMNS, "line") for frame in frames])
     frame = frame.sort("utt_id")
-    twice = frame["utt_id"].to_frame().select(pl.col("utt_id") == pl.col("utt_id").shift()).to_series()
+    twice = (
+        frame["utt_id"].to_frame().select(pl.col("utt_id") == pl.col("utt_id").shift()).to_series()
+    )
     if twice.any():
         again = frame.filter(twice)
         raise CfbenchError(
             f"{plural(again.height, 'utterance')} stand in the protocol twice: "
             + name_some(
-                [f"{row[0]} (line {row[1]})" for row in again.head(5).select("utt_id", "line").rows()],
+                [
+                    f"{row[0]} (line {row[1]})"
+                    for row in again.head(5).select("utt_id", "line").rows()
+                ],
                 again.height,
             )
         )
@@ -295,5 +306,10 @@ def _finished(frames: Sequence[pl.DataFrame], track: Track) -> pl.DataFrame:
 
 
 def _digest(frame: pl.DataFrame) -> str:
-    table = frame.select(_DIGESTED).write_csv(separator="\t", quote_style="never", null_value="-")
-    return hashlib.sha256(table.encode()).hexdigest()
+    """Hashes each column's name and its values, in the order of utt_id."""
+    hashed = hashlib.sha256()
+    for name in _DIGESTED:
+        hashed.update(f"{name}\n".encode())
+        if frame[name].null_count() < frame.height:
+            hashed.update(column_bytes(frame[name]))
+    return hashed.hexdigest()

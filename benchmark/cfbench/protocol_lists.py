@@ -13,15 +13,17 @@ What a codec or generator is comes from the taxonomy, never from the list; where
 too, the two must agree. Everything that is not known is an error that names its lines.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
+from cfbench.codes import dense_codes, first_rows, renumber
 from cfbench.errors import CfbenchError, Problem, did_you_mean, name_some, plural
 from cfbench.tables import find_undecodable_line
-from cfbench.tasks import TRACING_IDS, Maker, Track, load_tasks, load_taxonomy
+from cfbench.tasks import TRACING_IDS, Track, load_tasks, load_taxonomy
 
 _FIELDS = tuple(f"field_{number}" for number in range(7))
 _HEADER_WORDS = {"speaker", "model", "generator", "file", "utterance", "clipid", "label"}
@@ -49,29 +51,14 @@ def read_list(path: Path, track: Track) -> pl.DataFrame:
     """Read one list.
 
     Returns:
-        A frame of the protocol's columns, labels as String, and `line`, the row's line.
+        A frame of the protocol's columns, and `line`, the row's line.
 
     Raises:
         CfbenchError: A row is malformed, or names an unknown codec, generator, label or class;
             every such problem of the list is reported.
     """
-    rows = _read_fields(path)
-    gaps = rows.filter(pl.col("filled") < pl.col("width"))
-    if gaps.height:
-        raise CfbenchError(
-            f"{path}: {plural(gaps.height, 'row')} with an empty field: {_lines(gaps)}",
-            "fields are separated by single spaces",
-        )
-    widths = rows["width"].unique().to_list()
+    rows, widths = _read_fields(path)
     generated = not _looks_like_speaker(rows["field_0"][0])
-    if not set(widths) <= set(_FORMS) or (len(widths) > 1 and set(widths) != {4, 5}):
-        usual = rows["width"].mode().sort()[0]
-        strange = rows.filter(pl.col("width") != usual if usual in _FORMS else pl.lit(True))
-        raise CfbenchError(
-            f"{path}: {plural(strange.height, 'row')} with a number of fields that no list of "
-            f"CodecFake+ has: {_lines(strange)}",
-            "a list has 3, 4 or 5, 6 or 7 fields a row, separated by single spaces; is it cut off?",
-        )
     section = track.generated if generated else track.resynthesised
     if section is None:
         kind = "generated" if generated else "re-synthesised"
@@ -79,11 +66,11 @@ def read_list(path: Path, track: Track) -> pl.DataFrame:
             f"{path}: a list of {kind} speech, of which the track {track.name} has none"
         )
     problems = _Problems(path)
-    frame = _with_label(rows, problems)
-    frame = _generated(frame, track, problems) if generated else _cors(frame, track, problems)
-    frame = _with_classes(frame, problems)
+    rows = _with_label_and_claims(rows, widths)
+    rows = _generated(rows, track) if generated else _resynthesised(rows, track, problems)
+    rows = _with_truth(rows, track, generated, problems)
     problems.raise_if_any()
-    return frame.with_columns(subset_of(track)).select(
+    return rows.with_columns(subset_of(track)).select(
         "utt_id", "split", "subset", "source", "group", "bin", "vq", "aux", "dec", "speaker", "line"
     )
 
@@ -106,7 +93,9 @@ class _Problems:
         self.path = path
         self.found: list[Problem] = []
 
-    def add(self, rows: pl.DataFrame, what: str, shown: pl.Expr | None = None, hint: str = "") -> None:
+    def add(
+        self, rows: pl.DataFrame, what: str, shown: pl.Expr | None = None, hint: str = ""
+    ) -> None:
         """Report rows (nothing where there are none); `shown` is what is named beside the line."""
         if rows.height:
             self.found.append(Problem(f"{self.path}: {what}: {_lines(rows, shown)}", hint))
@@ -125,8 +114,12 @@ def _lines(rows: pl.DataFrame, shown: pl.Expr | None = None) -> str:
     return name_some(lines, rows.height)
 
 
-def _read_fields(path: Path) -> pl.DataFrame:
-    """The rows as seven String columns (null where a row is shorter), `width` and `line`."""
+def _read_fields(path: Path) -> tuple[pl.DataFrame, list[int]]:
+    """The rows as String columns `field_0`, ... (null where a row is shorter) and `line`.
+
+    Returns:
+        The rows, and which numbers of fields they have: one, or 4 and 5.
+    """
     with path.open("rb") as file:
         first = file.readline(4096)
     if not first:
@@ -150,179 +143,194 @@ def _read_fields(path: Path) -> pl.DataFrame:
         raise CfbenchError(
             f"{path}: a row has more than {len(_FIELDS)} fields", "is it a protocol list?"
         ) from None
-    rows = rows.with_row_index("line", offset=1).with_columns(
-        pl.col("line").cast(pl.Int64),
-        filled=pl.sum_horizontal(pl.col(name).is_not_null() for name in _FIELDS).cast(pl.Int64),
+    rows = rows.with_row_index("line", offset=1)
+    words = {str(word).casefold() for word in rows.row(0)[1:]} if rows.height else set()
+    if len(words & _HEADER_WORDS) > 1:
+        rows = rows[1:]
+    full = [name for name in _FIELDS if not rows[name].null_count()]
+    empty = [name for name in _FIELDS if rows[name].null_count() == rows.height]
+    if rows.height and len(full) in _FORMS and len(full) + len(empty) == len(_FIELDS):
+        return rows.select("line", *full), [len(full)]
+    return _check_widths(rows, path)
+
+
+def _check_widths(rows: pl.DataFrame, path: Path) -> tuple[pl.DataFrame, list[int]]:
+    there = [pl.col(name).is_not_null() for name in _FIELDS]
+    rows = rows.with_columns(
+        filled=pl.sum_horizontal(there).cast(pl.Int64),
         width=pl.max_horizontal(
-            pl.when(pl.col(name).is_not_null()).then(number).otherwise(0)
-            for number, name in enumerate(_FIELDS, start=1)
+            pl.when(is_there).then(number).otherwise(0) for number, is_there in enumerate(there, 1)
         ).cast(pl.Int64),
     )
     rows = rows.filter(pl.col("width") > 0)
-    words = {str(word).casefold() for word in rows.row(0)[1:8]} if rows.height else set()
-    if len(words & _HEADER_WORDS) > 1:
-        rows = rows[1:]
     if not rows.height:
         raise CfbenchError(f"{path}: the list has no rows")
-    return rows
+    gaps = rows.filter(pl.col("filled") < pl.col("width"))
+    if gaps.height:
+        raise CfbenchError(
+            f"{path}: {plural(gaps.height, 'row')} with an empty field: {_lines(gaps)}",
+            "fields are separated by single spaces",
+        )
+    widths = sorted(rows["width"].unique().to_list())
+    if not set(widths) <= set(_FORMS) or (len(widths) > 1 and widths != [4, 5]):
+        usual = rows["width"].mode().sort()[0]
+        strange = rows.filter(pl.col("width") != usual if usual in _FORMS else pl.lit(True))
+        raise CfbenchError(
+            f"{path}: {plural(strange.height, 'row')} with a number of fields that no list of "
+            f"CodecFake+ has: {_lines(strange)}",
+            "a list has 3, 4 or 5, 6 or 7 fields a row, separated by single spaces; is it cut off?",
+        )
+    return rows.select("line", *_FIELDS[: max(widths)]), widths
 
 
 def _looks_like_speaker(word: str) -> bool:
     return word[:1] in "ps" and word[1:].isdigit()
 
 
-def _with_label(rows: pl.DataFrame, problems: _Problems) -> pl.DataFrame:
-    """Adds `bin` and the classes that the list itself claims (`said_vq`, ...)."""
-    task = load_tasks()["bin"]
-    width = pl.col("width")
-    label = pl.coalesce(
-        pl.when(width == fields).then(pl.col(_FIELDS[form.label]))
-        for fields, form in _FORMS.items()
-    )
-    rows = rows.with_columns(label.alias("label"))
-    named = _class_names(rows["label"], task.class_index, task.class_names)
+def _with_label_and_claims(rows: pl.DataFrame, widths: Sequence[int]) -> pl.DataFrame:
+    """Adds `label`, and `said_vq`, ... where the list itself names classes."""
+    # In rows of four fields the label stands where those of five have a class.
+    short = pl.col(_FIELDS[4]).is_null() if widths == [4, 5] else pl.lit(False)
+    form, shorter = _FORMS[max(widths)], _FORMS[min(widths)]
+    label = pl.col(_FIELDS[form.label])
     rows = rows.with_columns(
-        pl.col("label").replace_strict(named, default=None, return_dtype=pl.String).alias("bin")
+        label=pl.when(short).then(pl.col(_FIELDS[shorter.label])).otherwise(label)
+        if len(widths) > 1
+        else label
     )
-    problems.add(
-        rows.filter(pl.col("bin").is_null()),
-        "unknown label",
-        pl.col("label"),
-        f"labels are {' and '.join(task.class_names)}",
+    claims = {task_id: pl.col(_FIELDS[field]) for task_id, field in form.claims.items()}
+    # "-" says nothing.
+    return rows.with_columns(
+        pl.when(short | (claim == "-")).then(None).otherwise(claim).alias(f"said_{task_id}")
+        for task_id, claim in claims.items()
     )
-    said = [
-        pl.coalesce(
-            *(
-                pl.when(width == fields).then(pl.col(_FIELDS[form.claims[task_id]]))
-                for fields, form in _FORMS.items()
-                if task_id in form.claims
-            )
-        ).alias(f"said_{task_id}")
-        for task_id in TRACING_IDS
-    ]
-    return rows.with_columns(*said)
 
 
-def _cors(rows: pl.DataFrame, track: Track, problems: _Problems) -> pl.DataFrame:
-    """Re-synthesised speech: `p227_260_bigcodec` is p227_260, spoken by p227, through bigcodec."""
-    assert track.resynthesised is not None  # noqa: S101 - read_list has looked
+def _resynthesised(rows: pl.DataFrame, track: Track, problems: _Problems) -> pl.DataFrame:
+    """`p227_260_bigcodec` is utterance p227_260, spoken by p227, through bigcodec."""
     section = track.resynthesised
     # Speaker and number may have any width: p225_001, s5_001.
-    parts = pl.col("field_1").str.splitn("_", 3).struct
+    parts = rows["field_1"].str.splitn("_", 3).struct.unnest()
     rows = rows.with_columns(
-        parts.field("field_0").alias("speaker"),
-        parts.field("field_1").alias("number"),
-        parts.field("field_2").alias("codec"),
+        parts["field_0"].alias("speaker"),
+        parts["field_1"].alias("number"),
+        parts["field_2"].alias("maker"),
     )
-    codecs = _makers(rows["codec"], load_taxonomy().codec_by_spelling)
+    # Few numbers occur, so they are looked at once each.
+    numbers = rows["number"].unique()
+    strange = numbers.filter(~numbers.str.contains(r"^\d+$").fill_null(False))
+    misnamed = (pl.col("speaker") != pl.col("field_0")) | pl.col("number").is_null()
+    if len(strange):
+        misnamed |= pl.col("number").is_in(strange.drop_nulls().to_list())
     problems.add(
-        rows.filter(
-            (pl.col("speaker") != pl.col("field_0")) | ~pl.col("number").str.contains(r"^\d+$").fill_null(False)
-        ),
+        rows.filter(misnamed),
         "the utterance is not called SPEAKER_NUMBER or SPEAKER_NUMBER_CODEC after its speaker",
         pl.col("field_1"),
     )
-    problems.add(
-        rows.filter(pl.col("codec").is_null() & (pl.col("bin") == "spoof")),
-        "labelled spoof, but the utterance names no codec",
-        pl.col("field_1"),
-    )
-    problems.add(
-        rows.filter(pl.col("codec").is_not_null() & (pl.col("bin") == "bonafide")),
-        "labelled bonafide, but the utterance names a codec",
-        pl.col("field_1"),
-    )
-    _report_unknown(rows, "codec", codecs, list(load_taxonomy().codec_by_spelling), problems)
-    split = pl.lit(section.otherwise)
-    for name, speakers in (("dev", section.dev), ("id", section.id)):
-        split = pl.when(pl.col("speaker").is_in(list(speakers))).then(pl.lit(name)).otherwise(split)
+    speakers = rows["speaker"].unique().drop_nulls().to_list()
+    named = {"dev": section.dev, "id": section.id} if section else {}
+    otherwise = section.otherwise if section else ""
+    split_of = {
+        speaker: next((name for name, inside in named.items() if speaker in inside), otherwise)
+        for speaker in speakers
+    }
     return rows.with_columns(
         pl.col("field_1").alias("utt_id"),
         pl.concat_str("speaker", "number", separator="_").alias("group"),
-        pl.col("codec").alias("maker"),
-        pl.col("codec")
-        .replace_strict(
-            {word: maker.id for word, maker in codecs.items()}, default=None, return_dtype=pl.String
-        )
-        .fill_null(section.origin)
-        .alias("source"),
-        split.alias("split"),
+        pl.col("speaker")
+        .replace_strict(split_of, default=None, return_dtype=pl.Enum(list(track.splits)))
+        .alias("split"),
     )
 
 
-def _generated(rows: pl.DataFrame, track: Track, problems: _Problems) -> pl.DataFrame:
-    """Generated speech: a clip's name is unique only together with its generator."""
-    assert track.generated is not None  # noqa: S101 - read_list has looked
-    generators = _makers(rows["field_0"], load_taxonomy().generator_by_spelling)
-    _report_unknown(
-        rows, "field_0", generators, list(load_taxonomy().generator_by_spelling), problems
-    )
-    source = pl.col("field_0").replace_strict(
-        {word: maker.id for word, maker in generators.items()}, default=None, return_dtype=pl.String
-    )
+def _generated(rows: pl.DataFrame, track: Track) -> pl.DataFrame:
+    """A clip's name is unique only together with its generator."""
+    known = load_taxonomy().generator_by_spelling
+    # An unknown generator is reported where the truth is looked up.
+    ids = {word: known[word].id if word in known else word for word in rows["field_0"].unique()}
+    generator = pl.col("field_0").replace_strict(ids, return_dtype=pl.String)
+    split = track.generated.split if track.generated else ""
     return rows.with_columns(
-        source.alias("source"),
-        source.alias("group"),
-        pl.concat_str(source, pl.lit("/"), pl.col("field_1")).alias("utt_id"),
-        pl.when(pl.col("bin") == "spoof").then(pl.col("field_0")).alias("maker"),
-        pl.lit(track.generated.split).alias("split"),
+        pl.concat_str(generator, pl.lit("/"), pl.col("field_1")).alias("utt_id"),
+        generator.alias("group"),
+        pl.col("field_0").alias("maker"),
+        pl.lit(split, pl.Enum(list(track.splits))).alias("split"),
         pl.lit(None, pl.String).alias("speaker"),
     )
 
 
-def _with_classes(rows: pl.DataFrame, problems: _Problems) -> pl.DataFrame:
-    """Adds the classes by the taxonomy, and compares them with what the list says."""
-    taxonomy = load_taxonomy()
-    makers = {**taxonomy.codec_by_spelling, **taxonomy.generator_by_spelling}
+def _with_truth(
+    rows: pl.DataFrame, track: Track, generated: bool, problems: _Problems
+) -> pl.DataFrame:
+    """Adds source and classes: by the taxonomy, after a look at what the list says of them.
+
+    There are few different combinations of codec, label and claims, so each is looked at once.
+    """
+    keys = ["maker", "label", *(name for name in rows.columns if name.startswith("said_"))]
+    kinds = np.zeros(rows.height, dtype=np.int64)
+    for key in keys:
+        codes, names = dense_codes(rows[key])
+        kinds, counts = renumber(kinds * (len(names) + 1) + codes + 1)
+    looked_up = []
+    for kind, row in enumerate(rows[first_rows(kinds, counts.size)].iter_rows(named=True)):
+        truth, found = _truth_of(row, track, generated)
+        looked_up.append(truth)
+        for what, hint in found:
+            problems.add(rows.filter(pl.Series(kinds == kind)), what, pl.col("field_1"), hint)
+    tasks = load_tasks()
+    columns = {"source": pl.String()} | {t: pl.Enum(tasks[t].class_names) for t in tasks}
+    table = pl.DataFrame(looked_up, schema=columns, orient="row")
+    return rows.with_columns(table[name].gather(kinds) for name in columns)
+
+
+_Truth = tuple[str | None, str | None, str | None, str | None, str | None]
+
+
+def _truth_of(
+    key: Mapping[str, str | None], track: Track, generated: bool
+) -> tuple[_Truth, list[tuple[str, str]]]:
+    """Source, bin, vq, aux and dec of rows that are alike, and what is wrong with them."""
+    tasks, taxonomy = load_tasks(), load_taxonomy()
+    known = taxonomy.generator_by_spelling if generated else taxonomy.codec_by_spelling
+    kind = "generator" if generated else "codec"
+    found: list[tuple[str, str]] = []
+    word, label = key["maker"], key["label"] or ""
+    index = tasks["bin"].class_index(label)
+    if index is None:
+        names = tasks["bin"].class_names
+        hint = f"labels are {' and '.join(names)}"
+        found.append((f"unknown label '{label}'{did_you_mean(label, names)}", hint))
+    spoofed = index == 0
+    maker = None if word is None else known.get(word)
+    if word is not None and maker is None:
+        hint = "cfbench tasks show vq prints those that the taxonomy knows"
+        found.append((f"unknown {kind} '{word}'{did_you_mean(word, list(known))}", hint))
+    if not generated and index is not None and spoofed != (word is not None):
+        told = "spoof, but the utterance names no codec"
+        if not spoofed:
+            told = "bonafide, but the utterance names a codec"
+        found.append((f"labelled {told}", ""))
+    classes = {t: getattr(maker, t) if spoofed and maker else "real" for t in TRACING_IDS}
     for task_id in TRACING_IDS:
-        task = load_tasks()[task_id]
-        made = {word: getattr(maker, task_id) for word, maker in makers.items()}
-        truth = pl.col("maker").replace_strict(made, default=None, return_dtype=pl.String)
-        rows = rows.with_columns(truth.fill_null("real").alias(task_id))
-        said = f"said_{task_id}"
-        # "-" says nothing; nor do "spoof" and "bonafide", which rows of four fields repeat.
-        silent = pl.col(said).is_null() | (pl.col(said) == "-")
-        named = _class_names(rows[said], task.class_index, task.class_names)
-        heard = pl.col(said).replace_strict(named, default=None, return_dtype=pl.String)
-        problems.add(
-            rows.filter(~silent & heard.is_null()),
-            f"unknown {task_id} class",
-            pl.col(said),
-            f"classes of {task_id}: {', '.join(task.class_names)}",
-        )
-        problems.add(
-            rows.filter(~silent & heard.is_not_null() & (heard != pl.col(task_id))),
-            f"the {task_id} class contradicts the taxonomy",
-            pl.format("{} is {}, not {}", "source", task_id, said),
-            f"cfbench tasks show {task_id} prints the taxonomy",
-        )
-    return rows
-
-
-def _class_names(
-    labels: pl.Series, index_of: Callable[[str], int | None], names: Sequence[str]
-) -> dict[str, str]:
-    found = {label: index_of(label) for label in labels.drop_nulls().unique()}
-    return {label: names[index] for label, index in found.items() if index is not None}
-
-
-def _makers(words: pl.Series, known: Mapping[str, Maker]) -> dict[str, Maker]:
-    return {word: known[word] for word in words.drop_nulls().unique() if word in known}
-
-
-def _report_unknown(
-    rows: pl.DataFrame,
-    column: str,
-    found: Mapping[str, Maker],
-    known: Sequence[str],
-    problems: _Problems,
-) -> None:
-    kind = "codec" if column == "codec" else "generator"
-    words = rows[column].drop_nulls().unique().sort()
-    for word in words.filter(~words.is_in(list(found))):
-        problems.add(
-            rows.filter(pl.col(column) == word),
-            f"unknown {kind} '{word}'{did_you_mean(word, known)}",
-            pl.col("field_1"),
-            f"the taxonomy of cfbench knows {len(set(known))} spellings of {kind}s: cfbench tasks show vq",
-        )
+        said = key.get(f"said_{task_id}")
+        if said is None:
+            continue
+        task = tasks[task_id]
+        heard = task.class_index(said)
+        if heard is None:
+            hint = f"classes of {task_id}: {', '.join(task.class_names)}"
+            found.append(
+                (f"unknown {task_id} class '{said}'{did_you_mean(said, task.class_names)}", hint)
+            )
+        elif not found and task.class_names[heard] != classes[task_id]:
+            who = f"{word} " if spoofed else "bona fide speech "
+            found.append(
+                (
+                    f"{task_id} is given as {said}, but by the taxonomy {who}is {classes[task_id]}",
+                    f"cfbench tasks show {task_id} prints the taxonomy",
+                )
+            )
+    origin = track.resynthesised.origin if track.resynthesised else None
+    source = origin if word is None else maker.id if maker else word
+    truth = None if index is None else tasks["bin"].class_names[index]
+    return (source, truth, classes["vq"], classes["aux"], classes["dec"]), found

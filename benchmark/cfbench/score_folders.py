@@ -53,7 +53,9 @@ def read_score_folder(folder: Path) -> tuple[Table, tuple[str, ...]]:
         )
     problems: list[Problem] = []
     tasks = [load_tasks()[task_id] for task_id in TASK_IDS if task_id in files]
-    frames = {task.id: _read_task(files[task.id], task, problems) for task in tasks}
+    frames: dict[str, pl.DataFrame] = {
+        task.id: _read_task(files[task.id], task, problems) for task in tasks
+    }
     if problems:
         raise CfbenchError.of(problems)
     frame = _joined(frames, folder)
@@ -109,7 +111,9 @@ def _read_task(paths: list[Path], task: Task, problems: list[Problem]) -> pl.Dat
             )
     if twice:
         problems.append(
-            Problem(f"{plural(len(twice), 'utterance')} scored twice in {task.id}: {name_some(twice)}")
+            Problem(
+                f"{plural(len(twice), 'utterance')} scored twice in {task.id}: {name_some(twice)}"
+            )
         )
     return pl.DataFrame(
         {"utt_id": pl.Series(ids, dtype=pl.String)}

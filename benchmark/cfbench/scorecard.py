@@ -6,14 +6,14 @@
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cfbench.errors import CfbenchError
 from cfbench.metrics.catalogue import METRICS
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION: Literal["1"] = "1"
 
 
 class _Part(BaseModel):
@@ -226,7 +226,9 @@ class Scorecard(_Part):
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, no NaN, a newline at the end."""
         data = self.model_dump(mode="json")
-        return json.dumps(data, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        return (
+            json.dumps(data, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        )
 
 
 def read_scorecard(path: str | Path) -> Scorecard:

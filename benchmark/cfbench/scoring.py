@@ -1,18 +1,13 @@
 """Scores predictions on a protocol. Pure: no files, no network, no clock.
 
-Reads from top to bottom: `score` aligns the two tables; `_SplitData` turns one split into arrays;
-`_Window` is a part of a split with its tallies and their replicates; the rest puts numbers,
-intervals and reasons into the scorecard.
+`score` aligns the two tables, turns each split into arrays (`answers`), lets these be counted
+and resampled (`windows`), and puts numbers, intervals and reasons into the scorecard.
 """
 
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
-from numpy.typing import NDArray
 
 import cfbench
 from cfbench.alignment import align
@@ -22,10 +17,7 @@ from cfbench.intervals import (
     FEW_UNITS,
     LEVEL,
     TOO_FEW_UNITS,
-    Weights,
-    cell_weights,
     percentile_interval,
-    replicate,
 )
 from cfbench.metrics import confusion as decisions
 from cfbench.metrics.catalogue import METRICS
@@ -52,18 +44,18 @@ from cfbench.scorecard import (
     WithoutLargest,
     catalogue,
 )
-from cfbench.tallies import (
-    DecisionTally,
-    DetectionTally,
-    Floats,
-    Ints,
-    Origins,
-    ShareTally,
-    Values,
-    renumber,
-    utterance_cells,
+from cfbench.tallies import Floats, Values
+from cfbench.tasks import Task, load_tasks
+from cfbench.windows import (
+    OVERALL,
+    SUBSET,
+    WITHOUT,
+    JointWindow,
+    Resampling,
+    Sampled,
+    Window,
+    split_windows,
 )
-from cfbench.tasks import TRACING_IDS, Task, load_tasks, load_taxonomy
 
 DECISION_METRICS = (
     "macro_f1",
@@ -76,39 +68,8 @@ PROBABILITY_METRICS = ("log_loss", "brier", "ece")
 DETECTION_METRICS = ("eer", "eer_paper", "auroc", "min_dcf", "act_dcf", "cllr")
 JOINT_METRICS = ("exact_match", "unknown_combination", "contradiction", "bin_contradiction")
 
-# Against 1,000 resamples sorted one by one: EER equal, minDCF within 3 % and AUROC within 0.1 % of
-# their standard deviation.
-_BLOCKS = 128
-
 # Interval ends are given to nine decimals: what lies beyond is noise of the matrix product.
 _DECIMALS = 9
-
-
-@dataclass(frozen=True)
-class _Options:
-    bootstrap: int
-    seed: int
-
-
-@dataclass(frozen=True, eq=False)
-class _Sampled:
-    """A statistic's point values, and its replicates over groups and over utterances."""
-
-    point: Values
-    groups: Values
-    utterances: Values
-
-
-@dataclass(frozen=True, eq=False)
-class _Scored:
-    """One task on some utterances of a split."""
-
-    answers: GivenAnswers
-    n_groups: int
-    tally: DecisionTally
-    decisions: _Sampled
-    detection: _Sampled | None
-    detection_tally: DetectionTally | None
 
 
 def score(
@@ -152,30 +113,38 @@ def score(
     task_ids = [task_id for task_id in predictions.kinds if task_id in track.tasks]
     if not task_ids:
         raise CfbenchError(f"the predictions answer none of the tasks of {track.name}")
-    options = _Options(bootstrap, seed)
+    resampling = Resampling(bootstrap, seed)
     everything = said(predictions, alignment.rows, task_ids)
+    # Hashing does not hold the interpreter either: the digests are made beside the scores.
+    beside = ThreadPoolExecutor(max_workers=1)
+    digest = beside.submit(everything.digest, asked.frame["utt_id"])
+    digests = beside.submit(lambda: asked.digests)
     data = {name: split_data(asked.frame, name, everything) for name in splits}
     order = [name for name in track.scored if name in splits]
     order += [name for name in splits if name not in order]
     scored: dict[str, dict[str, SplitScore]] = {}
-    replicates: dict[str, dict[str, _Scored]] = {}
+    replicates: dict[str, dict[str, Window]] = {}
     joint: dict[str, JointScore] = {}
     transfers: dict[str, ThresholdTransfer] = {}
     threshold: float | None = None
     for name in order:
         first = name == order[0]
-        windows, shares = _windows(data[name], options, first, None if first else threshold)
+        windows, joint_window = split_windows(
+            data[name], resampling, not first, None if first else threshold
+        )
         for task_id, task_windows in windows.items():
-            scored.setdefault(task_id, {})[name] = _split_score(data[name], task_windows, options)
-            replicates.setdefault(task_id, {})[name] = task_windows["overall"]
-        if shares is not None:
-            joint[name] = _joint_score(*shares, options)
-        detection = windows.get("bin", {}).get("overall")
+            scored.setdefault(task_id, {})[name] = _split_score(
+                data[name], task_windows, resampling
+            )
+            replicates.setdefault(task_id, {})[name] = task_windows[OVERALL]
+        if joint_window is not None:
+            joint[name] = _joint_score(joint_window, resampling)
+        detection = windows.get("bin", {}).get(OVERALL)
         if detection is not None and detection.detection is not None:
             if first and detection.detection_tally is not None:
                 threshold = detection.detection_tally.equal_error.threshold
             elif threshold is not None:
-                transfers[name] = _transfer(detection, threshold, order[0], name, options)
+                transfers[name] = _transfer(detection, threshold, order[0], name, resampling)
     tasks = {
         task_id: _task_score(
             load_tasks()[task_id],
@@ -183,7 +152,7 @@ def score(
             by_split,
             replicates[task_id],
             transfers if task_id == "bin" else {},
-            options,
+            resampling,
         )
         for task_id, by_split in scored.items()
     }
@@ -202,20 +171,18 @@ def score(
                 utterances=data[name].size,
                 groups=data[name].n_groups,
                 group_unit=track.splits[name].group,
-                digest=asked.digests[name],
-                published=track.published_name(name, asked.digests[name]),
+                digest=digests.result()[name],
+                published=track.published_name(name, digests.result()[name]),
                 missing=data[name].missing,
             )
             for name in order
         },
         predictions=ScoredPredictions(
-            digest=everything.digest(asked.frame["utt_id"]),
+            digest=digest.result(),
             utterances=asked.frame.height - alignment.missing,
             left_aside=alignment.left_aside,
         ),
-        settings=Settings(
-            bootstrap=bootstrap, seed=seed, level=LEVEL, allow_missing=allow_missing
-        ),
+        settings=Settings(bootstrap=bootstrap, seed=seed, level=LEVEL, allow_missing=allow_missing),
         metrics=catalogue(set(METRICS)),
         tasks=tasks,
         joint=joint,
@@ -223,160 +190,27 @@ def score(
     )
 
 
-def _windows(
-    data: SplitData, options: _Options, first: bool, threshold: float | None
-) -> tuple[dict[str, dict[str, _Scored]], tuple[int, int, _Sampled] | None]:
-    """Every task on every part of a split, and the joint view of the whole split."""
-    parts: dict[str, NDArray[np.intp] | None] = {"overall": None}
-    names = sorted(set(data.subset_names))
-    if len(names) > 1 or (names and (data.subsets < 0).any()):
-        for index, name in enumerate(data.subset_names):
-            parts[f"subset:{name}"] = np.flatnonzero(data.subsets == index)
-    if not first and len(data.source_names) > 1:
-        largest = int(np.argmax(np.bincount(data.sources)))
-        parts[f"without:{data.source_names[largest]}"] = np.flatnonzero(data.sources != largest)
-    windows: dict[str, dict[str, _Scored]] = {task_id: {} for task_id in data.answers}
-    shares = None
-    for part, rows in parts.items():
-        whole = part == "overall"
-        found, found_shares = _window(data, part, rows, options, threshold if whole else None)
-        for task_id, window in found.items():
-            windows[task_id][part] = window
-        if whole:
-            shares = found_shares
-    return windows, shares
-
-
-def _window(
-    data: SplitData,
-    part: str,
-    rows: NDArray[np.intp] | None,
-    options: _Options,
-    threshold: float | None,
-) -> tuple[dict[str, _Scored], tuple[int, int, _Sampled] | None]:
-    """Tally every task on some utterances of a split, and resample all tallies together."""
-    whole = rows is None
-    everything = slice(None) if rows is None else rows
-    units, sizes = renumber(data.groups[everything])
-    n_units = sizes.size
-    kinds, kind_sizes = renumber(data.kinds[everything])
-    first_of_kind = np.empty(kind_sizes.size, dtype=np.int64)
-    first_of_kind[kinds[::-1]] = np.arange(kinds.size)[::-1]
-    tallies: dict[str, DecisionTally] = {}
-    detections: dict[str, DetectionTally] = {}
-    given: dict[str, GivenAnswers] = {}
-    for task_id, all_answers in data.answers.items():
-        answers = all_answers if rows is None else all_answers.of(rows)
-        given[task_id] = answers
-        origins = Origins(
-            codes=kinds,
-            truth=answers.decided.truth[first_of_kind],
-            source=data.sources[everything][first_of_kind],
-            spoofed=data.spoofed[everything][first_of_kind],
-            n_sources=len(data.source_names),
-        )
-        tallies[task_id] = DecisionTally(answers.decided, origins, units, n_units, by_source=whole)
-        if answers.scores is not None and answers.llr is not None:
-            is_bonafide = answers.decided.truth == 1
-            if is_bonafide.any() and not is_bonafide.all():
-                detections[task_id] = DetectionTally(
-                    answers.scores, answers.llr, is_bonafide, units, n_units, threshold, _BLOCKS
-                )
-    shares: ShareTally | None = None
-    if whole and data.joint is not None and data.spoofed.any():
-        spoofed = np.flatnonzero(data.spoofed)
-        shares = ShareTally(
-            {name: flags[spoofed] for name, flags in data.joint.items()}, units[spoofed], n_units
-        )
-    statistics: list[Callable[[Weights], Values]] = [
-        *tallies.values(),
-        *detections.values(),
-        *([shares] if shares is not None else []),
-    ]
-    sampled: list[Values] = [{} for _ in statistics]
-    # numpy draws without holding the interpreter: utterances are resampled beside the groups.
-    with ThreadPoolExecutor(max_workers=1) as beside:
-        by_utterance = {
-            task_id: beside.submit(
-                _by_utterance, data.name, given[task_id], detections.get(task_id), options
-            )
-            for task_id in tallies
-            if options.bootstrap and whole
-        }
-        if options.bootstrap and n_units >= TOO_FEW_UNITS:
-            seed = (options.seed, _stream(f"{data.name}/{part}"))
-            sampled = replicate(statistics, n_units, options.bootstrap, seed)
-    by_tally = iter(sampled)
-    of_decisions = {task_id: next(by_tally) for task_id in tallies}
-    of_detection = {task_id: next(by_tally) for task_id in detections}
-    scored = {}
-    for task_id, tally in tallies.items():
-        decided, detected = by_utterance[task_id].result() if by_utterance else ({}, {})
-        detection = detections.get(task_id)
-        scored[task_id] = _Scored(
-            answers=given[task_id],
-            n_groups=n_units,
-            tally=tally,
-            decisions=_Sampled(tally.point(), of_decisions[task_id], decided),
-            detection=None
-            if detection is None
-            else _Sampled(detection.point(), of_detection[task_id], detected),
-            detection_tally=detection,
-        )
-    joint = None
-    if shares is not None:
-        n_groups = int(np.count_nonzero(np.bincount(units[data.spoofed])))
-        joint = (int(data.spoofed.sum()), n_groups, _Sampled(shares.point(), sampled[-1], {}))
-    return scored, joint
-
-
-def _by_utterance(
-    split: str, answers: GivenAnswers, detection: DetectionTally | None, options: _Options
-) -> tuple[Values, Values]:
-    """Replicates of a task's metrics, every utterance by itself: of decisions and of scores."""
-    seed = (options.seed, _stream(f"{split}/{answers.task.id}/utterances"))
-    cells, n_cells = utterance_cells(answers.decided)
-    classes = np.arange(answers.decided.n_classes)
-    origins = Origins(
-        codes=answers.decided.truth,
-        truth=classes,
-        source=np.zeros_like(classes),
-        spoofed=np.ones(classes.size, dtype=bool),
-        n_sources=1,
-    )
-    tally = DecisionTally(answers.decided, origins, cells, n_cells, by_source=False)
-    sizes = tally.cells.sum(axis=1).astype(np.int64)
-    decided = tally(cell_weights(sizes, options.bootstrap, seed))
-    if detection is None or answers.scores is None or answers.llr is None:
-        return decided, {}
-    return decided, detection.of_utterances(
-        answers.scores, answers.llr, answers.decided.truth == 1, options.bootstrap, seed
-    )
-
-
-def _split_score(
-    data: SplitData, windows: dict[str, _Scored], options: _Options
-) -> SplitScore:
-    overall = windows["overall"]
-    without = next((part for part in windows if part.startswith("without:")), None)
-    sources = _source_scores(data, overall, options)
+def _split_score(data: SplitData, windows: dict[str, Window], resampling: Resampling) -> SplitScore:
+    overall = windows[OVERALL]
+    without = next((part for part in windows if part.startswith(WITHOUT)), None)
+    sources = _source_scores(data, overall, resampling)
     spoofing = [row for row in sources if row.spoof_accuracy.value is not None]
     worst = min(spoofing, key=lambda row: (row.spoof_accuracy.value, row.source), default=None)
     equal = {
-        metric: _number(overall.decisions, f"equal_sources/{metric}", overall, options, metric)
+        metric: _number(overall.decisions, f"equal_sources/{metric}", overall, resampling, metric)
         for metric in DECISION_METRICS
     }
     return SplitScore(
-        overall=_view(overall, options),
+        overall=_view(overall, resampling),
         subsets={
-            part.removeprefix("subset:"): _view(window, options)
+            part.removeprefix(SUBSET): _view(window, resampling)
             for part, window in windows.items()
-            if part.startswith("subset:")
+            if part.startswith(SUBSET)
         },
         without_largest_source=None
         if without is None
         else WithoutLargest(
-            source=without.removeprefix("without:"), view=_view(windows[without], options)
+            source=without.removeprefix(WITHOUT), view=_view(windows[without], resampling)
         ),
         equal_sources=equal,
         sources=sources,
@@ -385,18 +219,18 @@ def _split_score(
     )
 
 
-def _view(scored: _Scored, options: _Options) -> View:
+def _view(scored: Window, resampling: Resampling) -> View:
     task, point = scored.answers.task, scored.decisions.point
     confusion = scored.tally.confusion().astype(np.int64)
     support, predicted = point["support"][0], decisions.predicted(confusion.astype(np.float64))
     metrics = {
-        name: _number(scored.decisions, name, scored, options)
+        name: _number(scored.decisions, name, scored, resampling)
         for name in DECISION_METRICS + PROBABILITY_METRICS
         if not (task.id == "bin" and name == "macro_f1_spoofed")
     }
     if task.id == "bin":
         metrics |= {
-            name: _number(scored.detection, name, scored, options) for name in DETECTION_METRICS
+            name: _number(scored.detection, name, scored, resampling) for name in DETECTION_METRICS
         }
     classes = tuple(
         ClassScore(
@@ -404,7 +238,7 @@ def _view(scored: _Scored, options: _Options) -> View:
             support=int(support[index]),
             predicted=int(predicted[index]),
             **{
-                kind: _number(scored.decisions, f"class_{kind}", scored, options, kind, index)
+                kind: _number(scored.decisions, f"class_{kind}", scored, resampling, kind, index)
                 for kind in ("precision", "recall", "f1")
             },
         )
@@ -428,13 +262,15 @@ def _view(scored: _Scored, options: _Options) -> View:
         confusion=tuple(tuple(int(n) for n in row) for row in confusion),
         answers=answers,
         lost=lost,
-        notes=_interval_notes(scored.n_groups, lost, options),
+        notes=_interval_notes(scored.n_groups, lost, resampling),
     )
 
 
-def _interval_notes(n_groups: int, lost: dict[str, float], options: _Options) -> tuple[str, ...]:
+def _interval_notes(
+    n_groups: int, lost: dict[str, float], resampling: Resampling
+) -> tuple[str, ...]:
     notes = []
-    if options.bootstrap and TOO_FEW_UNITS <= n_groups < FEW_UNITS:
+    if resampling.replicates and TOO_FEW_UNITS <= n_groups < FEW_UNITS:
         notes.append(f"{n_groups} groups are few: intervals are rough")
     for name, share in lost.items():
         notes.append(f"{share:.0%} of resamples hold no utterance of class {name}")
@@ -442,7 +278,7 @@ def _interval_notes(n_groups: int, lost: dict[str, float], options: _Options) ->
 
 
 def _source_scores(
-    data: SplitData, scored: _Scored, options: _Options
+    data: SplitData, scored: Window, resampling: Resampling
 ) -> tuple[SourceScore, ...]:
     task = scored.answers.task
     origins = scored.tally.origins
@@ -453,7 +289,7 @@ def _source_scores(
         groups = int(data.groups_of_source[index])
         numbers = {
             name: _number(
-                scored.decisions, f"source/{name}", scored, options, name, index, groups
+                scored.decisions, f"source/{name}", scored, resampling, name, index, groups
             )
             for name in ("accuracy", "spoof_accuracy", "bonafide_accuracy")
         }
@@ -472,7 +308,7 @@ def _source_scores(
     return tuple(rows)
 
 
-def _source_eers(data: SplitData, scored: _Scored) -> dict[int, Number]:
+def _source_eers(data: SplitData, scored: Window) -> dict[int, Number]:
     """The EER of each source's spoofs against all bona fide utterances of the split."""
     tally = scored.detection_tally
     if tally is None or scored.answers.scores is None:
@@ -488,7 +324,7 @@ def _source_eers(data: SplitData, scored: _Scored) -> dict[int, Number]:
     return found
 
 
-def _trivial(scored: _Scored) -> dict[str, dict[str, float | None]]:
+def _trivial(scored: Window) -> dict[str, dict[str, float | None]]:
     task = scored.answers.task
     bonafide = task.class_names.index("bonafide" if task.id == "bin" else "real")
     confusions = trivial_confusions(scored.decisions.point["support"][0], bonafide)
@@ -505,7 +341,7 @@ def _trivial(scored: _Scored) -> dict[str, dict[str, float | None]]:
         }
         if task.id == "bin":
             # Scores that say nothing are all tied, or in random order.
-            values["eer"] = np.float64(0.5 if scored.detection is not None else np.nan)
+            values["eer"] = np.array(0.5 if scored.detection is not None else np.nan)
         else:
             spoofed = decisions.support(confusion) > 0
             spoofed[bonafide] = False
@@ -514,28 +350,28 @@ def _trivial(scored: _Scored) -> dict[str, dict[str, float | None]]:
     return found
 
 
-def _joint_score(n: int, n_groups: int, sampled: _Sampled, options: _Options) -> JointScore:
+def _joint_score(window: JointWindow, resampling: Resampling) -> JointScore:
     return JointScore(
-        utterances=n,
-        groups=n_groups,
+        utterances=window.utterances,
+        groups=window.n_groups,
         metrics={
-            name: _plain_number(sampled, name, n_groups, options)
+            name: _plain_number(window.shares, name, window.n_groups, resampling)
             for name in JOINT_METRICS
-            if name in sampled.point
+            if name in window.shares.point
         },
     )
 
 
 def _transfer(
-    scored: _Scored, threshold: float, from_split: str, to_split: str, options: _Options
+    scored: Window, threshold: float, from_split: str, to_split: str, resampling: Resampling
 ) -> ThresholdTransfer:
     assert scored.detection is not None  # noqa: S101 - the caller has looked
     return ThresholdTransfer(
         threshold=threshold,
         from_split=from_split,
         to_split=to_split,
-        miss=_plain_number(scored.detection, "miss", scored.n_groups, options),
-        false_alarm=_plain_number(scored.detection, "false_alarm", scored.n_groups, options),
+        miss=_plain_number(scored.detection, "miss", scored.n_groups, resampling),
+        false_alarm=_plain_number(scored.detection, "false_alarm", scored.n_groups, resampling),
     )
 
 
@@ -543,9 +379,9 @@ def _task_score(
     task: Task,
     given: GivenAnswers,
     by_split: dict[str, SplitScore],
-    replicates: dict[str, _Scored],
+    replicates: dict[str, Window],
     transfers: dict[str, ThresholdTransfer],
-    options: _Options,
+    resampling: Resampling,
 ) -> TaskScore:
     headline = task.headline_for_labels if given.kind == "labels" else task.headline
     drop = None
@@ -555,7 +391,7 @@ def _task_score(
             metric=headline,
             from_split=first,
             to_split=second,
-            number=_drop(replicates[first], replicates[second], headline, options),
+            number=_drop(replicates[first], replicates[second], headline, resampling),
         )
     return TaskScore(
         title=task.title,
@@ -568,11 +404,13 @@ def _task_score(
     )
 
 
-def _drop(first: _Scored, second: _Scored, metric: str, options: _Options) -> Number:
+def _drop(first: Window, second: Window, metric: str, resampling: Resampling) -> Number:
     """The first split's value less the second's, so signed that positive means worse."""
     sign = 1.0 if METRICS[metric].direction == "higher" else -1.0
-    pair = [scored.detection if metric in DETECTION_METRICS else scored.decisions
-            for scored in (first, second)]
+    pair = [
+        scored.detection if metric in DETECTION_METRICS else scored.decisions
+        for scored in (first, second)
+    ]
     one, two = pair
     if one is None or two is None or metric not in one.point or metric not in two.point:
         return Number(value=None, reason="not defined on both splits")
@@ -580,12 +418,12 @@ def _drop(first: _Scored, second: _Scored, metric: str, options: _Options) -> Nu
     def difference(a: Values, b: Values) -> Values:
         return {metric: sign * (a[metric] - b[metric])} if a and b else {}
 
-    sampled = _Sampled(
+    sampled = Sampled(
         difference(one.point, two.point),
         difference(one.groups, two.groups),
         difference(one.utterances, two.utterances),
     )
-    return _plain_number(sampled, metric, min(first.n_groups, second.n_groups), options)
+    return _plain_number(sampled, metric, min(first.n_groups, second.n_groups), resampling)
 
 
 _REASONS = {
@@ -602,10 +440,10 @@ _REASONS = {
 
 
 def _number(
-    sampled: _Sampled | None,
+    sampled: Sampled | None,
     key: str,
-    scored: _Scored,
-    options: _Options,
+    scored: Window,
+    resampling: Resampling,
     metric: str | None = None,
     column: int | None = None,
     n_units: int | None = None,
@@ -617,15 +455,15 @@ def _number(
             return Number(value=None, reason="only labels are given")
         return Number(value=None, reason="only one of bona fide and spoof occurs")
     return _plain_number(
-        sampled, key, scored.n_groups if n_units is None else n_units, options, metric, column
+        sampled, key, scored.n_groups if n_units is None else n_units, resampling, metric, column
     )
 
 
 def _plain_number(
-    sampled: _Sampled,
+    sampled: Sampled,
     key: str,
     n_units: int,
-    options: _Options,
+    resampling: Resampling,
     metric: str | None = None,
     column: int | None = None,
 ) -> Number:
@@ -639,7 +477,7 @@ def _plain_number(
         return Number(value=None, reason=_REASONS.get(metric or key, "not defined"))
     interval, reason = None, None
     by_group = samples(sampled.groups)
-    if options.bootstrap and (by_group is not None or n_units < TOO_FEW_UNITS):
+    if resampling.replicates and (by_group is not None or n_units < TOO_FEW_UNITS):
         if n_units < TOO_FEW_UNITS:
             reason = f"{plural(n_units, 'group')}: too few to resample"
         elif by_group is not None:
@@ -666,11 +504,6 @@ def _or_none(value: float) -> float | None:
     return None if np.isnan(value) else value
 
 
-def _stream(name: str) -> int:
-    """A number of its own for each stream of resamples, so that none is used twice."""
-    return zlib.crc32(name.encode())
-
-
 def _warnings(
     tasks: dict[str, TaskScore], joint: dict[str, JointScore], data: dict[str, SplitData]
 ) -> list[str]:
@@ -691,6 +524,8 @@ def _warnings(
                     f"most frequent spoofed class reaches macro-F1 {detector:.3f}; this system "
                     f"{own:.3f}"
                 )
-            notes += [f"{split}: {note}" if "groups" in note else f"{task_id}, {split}: {note}"
-                      for note in scores.overall.notes]
+            notes += [
+                f"{split}: {note}" if "groups" in note else f"{task_id}, {split}: {note}"
+                for note in scores.overall.notes
+            ]
     return notes

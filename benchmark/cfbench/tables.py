@@ -89,6 +89,13 @@ def frame_table(frame: pl.DataFrame, is_number: Callable[[str], bool]) -> Table:
     return _with_numbers(frame, None, "frame", is_number)
 
 
+def column_bytes(column: pl.Series) -> memoryview:
+    """A text column's values in UTF-8, each followed by a line feed; null is empty."""
+    buffer = io.BytesIO()
+    column.to_frame().write_csv(buffer, include_header=False, quote_style="never")
+    return buffer.getbuffer()
+
+
 def missing_file(path: Path) -> CfbenchError:
     """The error for a path that is not there, naming its nearest neighbour."""
     folder = path.parent
@@ -169,7 +176,9 @@ def _refuse_non_text(path: Path, start: bytes) -> None:
     compressed = start[:2] == b"\x1f\x8b" or start[:4] == b"\x28\xb5\x2f\xfd"
     if compressed:
         if path.suffix not in _COMPRESSED:
-            raise CfbenchError(f"{path}: compressed, but its name does not say so", "add .gz or .zst")
+            raise CfbenchError(
+                f"{path}: compressed, but its name does not say so", "add .gz or .zst"
+            )
         return
     if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise CfbenchError(f"{path}: text in UTF-16", "save it as UTF-8")
@@ -179,7 +188,9 @@ def _refuse_non_text(path: Path, start: bytes) -> None:
 
 def _read_delimited(path: Path, format: str, is_number: Callable[[str], bool]) -> Table:
     separator = _SEPARATORS[format]
-    first = pl.read_csv(path, has_header=False, n_rows=1, infer_schema=False, separator=separator, glob=False)
+    first = pl.read_csv(
+        path, has_header=False, n_rows=1, infer_schema=False, separator=separator, glob=False
+    )
     names = [(name or "").strip().removeprefix("\ufeff") for name in first.row(0)]
     if len(names) == 1:
         for other, told in ((";", "semicolons"), ("\t", "tabs"), (",", "commas")):
@@ -265,8 +276,8 @@ def _bad_cells(table: Table, column: pl.Series, rows: pl.Series, told: str) -> P
         for row, place in zip(some, table.where(some), strict=True)
     ]
     hint = ""
-    if told == "empty" and rows[-1] == table.frame.height - 1:
-        hint = "the last row is among them: is the file cut off?"
+    if told == "empty" and rows.to_list() == [table.frame.height - 1]:
+        hint = "it is the last row: is the file cut off?"
     return Problem(
         f"{table.name}: {plural(len(rows), 'value')} of {column.name} "
         f"{'is' if len(rows) == 1 else 'are'} {told}: {name_some(places, len(rows))}",

@@ -12,7 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cfbench.intervals import Weights, canonical_order, cell_weights, count_table, exact_sums
+from cfbench.codes import renumber
+from cfbench.intervals import (
+    Weights,
+    canonical_order,
+    cell_weights,
+    count_table,
+    fixed_point,
+    fixed_point_sums,
+)
 from cfbench.metrics import confusion as decisions
 from cfbench.metrics.detection import (
     BAYES_THRESHOLD,
@@ -32,25 +40,40 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Values = dict[str, Floats]
 
+LOSS_LEVELS = 4
+
 
 @dataclass(frozen=True, eq=False)
 class Losses:
-    """What probabilities cost, an utterance each.
+    """What probabilities cost, an utterance each, in fixed point.
 
     Attributes:
         log_loss: (utterances,).
         brier: (utterances,).
-        bins: (utterances,), calibration bins.
         surplus: (utterances,), 1[answer is right] - confidence.
+        bins: int8, (utterances,), calibration bins.
+        levels: int8, (utterances,), how dear a wrong answer was, see `loss_level`.
     """
 
     log_loss: Floats
     brier: Floats
-    bins: Ints
     surplus: Floats
+    bins: NDArray[np.int8]
+    levels: NDArray[np.int8]
 
     def __getitem__(self, rows: NDArray[Any]) -> "Losses":
-        return Losses(self.log_loss[rows], self.brier[rows], self.bins[rows], self.surplus[rows])
+        values = (self.log_loss, self.brier, self.surplus, self.bins, self.levels)
+        return Losses(*(value[rows] for value in values))
+
+
+def loss_level(log_loss: Floats, right: NDArray[np.bool_]) -> NDArray[np.int8]:
+    """0 to 3: the log loss (fixed point) of wrong answers in steps of 2 nats; 0 for right ones.
+
+    A right answer's loss follows from its confidence, a wrong one's does not.
+    """
+    level = np.minimum(log_loss / fixed_point(np.array(2.0)), LOSS_LEVELS - 1).astype(np.int8)
+    level[right] = 0
+    return level
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,16 +139,15 @@ class DecisionTally:
         width = origins.truth.size * self.n_answers
         flat = (units * origins.truth.size + origins.codes) * self.n_answers
         flat += answers.codes
-        cells = np.bincount(flat, minlength=n_units * width).reshape(n_units, width)
-        self.total_cells: Floats = cells.sum(axis=0, dtype=np.float64)[None]
+        tables = [count_table(flat, n_units, width)]
+        self.total_cells: Floats = tables[0].sum(axis=0, dtype=np.float64)[None]
         self.total_losses: Floats | None = None
-        tables = [count_table(cells)]
         if answers.losses is not None:
             tables.append(_loss_table(answers.losses, units, n_units))
             self.total_losses = _loss_table(answers.losses, None, 1)
         order = canonical_order(tables)
-        self.cells = np.ascontiguousarray(tables[0][order])
-        self.losses = None if answers.losses is None else np.ascontiguousarray(tables[1][order])
+        self.cells = tables[0][order]
+        self.losses = None if answers.losses is None else tables[1][order]
 
     def __call__(self, weights: Weights) -> Values:
         """The metrics of resamples; `weights` is (replicates, units)."""
@@ -188,12 +210,14 @@ class DecisionTally:
 
 def _loss_table(losses: Losses, units: Ints | None, n_units: int) -> Floats:
     """Summed log loss, Brier score and calibration surplus a bin, (units, 2 + bins)."""
-    bins = losses.bins if units is None else units * ECE_BINS + losses.bins
-    surplus = exact_sums(losses.surplus, bins, n_units * ECE_BINS)
+    bins = losses.bins.astype(np.int64)
+    if units is not None:
+        bins += units * ECE_BINS
+    surplus = fixed_point_sums(losses.surplus, bins, n_units * ECE_BINS)
     return np.column_stack(
         [
-            exact_sums(losses.log_loss, units, n_units),
-            exact_sums(losses.brier, units, n_units),
+            fixed_point_sums(losses.log_loss, units, n_units),
+            fixed_point_sums(losses.brier, units, n_units),
             surplus.reshape(n_units, ECE_BINS),
         ]
     )
@@ -238,14 +262,18 @@ class DetectionTally:
         for order, cells in zip(orders, self.blocks.cells(), strict=True):
             self.cells_of_rows[order] = cells
         unit_sides = (units[orders[0]], units[orders[1]])
-        counts = count_table(self.blocks.table(unit_sides, n_units))
+        counts = self._counts(unit_sides, n_units)
         table = rates.table(units, n_units)
         order = canonical_order([counts, table])
         rank = np.empty_like(order)
         rank[order] = np.arange(order.size)
         self.units = (rank[unit_sides[0]], rank[unit_sides[1]])
-        self.counts = np.ascontiguousarray(counts[order])
-        self.sums = np.ascontiguousarray(table[order])
+        self.counts, self.sums = counts[order], table[order]
+
+    def _counts(self, units: tuple[Ints, Ints], n_units: int) -> NDArray[np.floating]:
+        width = 2 * self.blocks.n_blocks
+        sides = zip(units, self.blocks.cells(), strict=True)
+        return count_table(np.concatenate([u * width + c for u, c in sides]), n_units, width)
 
     def __call__(self, weights: Weights) -> Values:
         """The metrics of resamples of units; `weights` is (replicates, units)."""
@@ -323,7 +351,7 @@ class _Rates:
         self.costs = {}
         for side, name in ((is_bonafide, "cllr_bonafide"), (~is_bonafide, "cllr_spoof")):
             rows = np.flatnonzero(side)
-            self.costs[name] = rows, llr_cost(llr[rows], name == "cllr_bonafide")
+            self.costs[name] = rows, fixed_point(llr_cost(llr[rows], name == "cllr_bonafide"))
         self.names = [*self.flags, *self.costs]
 
     def table(self, units: Ints | None, n_units: int) -> Floats:
@@ -333,7 +361,7 @@ class _Rates:
             for flag in self.flags.values()
         ]
         sums = [
-            exact_sums(cost, None if units is None else units[rows], n_units)
+            fixed_point_sums(cost, None if units is None else units[rows], n_units)
             for rows, cost in self.costs.values()
         ]
         return np.column_stack([*counts, *sums]).astype(np.float64)
@@ -351,9 +379,9 @@ class ShareTally:
     def __init__(self, flags: dict[str, NDArray[np.bool_]], units: Ints, n_units: int) -> None:
         self.names = list(flags)
         columns = [np.bincount(units[flag], minlength=n_units) for flag in flags.values()]
-        table = np.column_stack([*columns, np.bincount(units, minlength=n_units)])
-        self.totals = table.sum(axis=0, dtype=np.float64)[None]
-        self.table = count_table(table)[canonical_order([table.astype(np.float64)])]
+        table = np.column_stack([*columns, np.bincount(units, minlength=n_units)]).astype(float)
+        self.totals = table.sum(axis=0)[None]
+        self.table = table[canonical_order([table])]
 
     def __call__(self, weights: Weights) -> Values:
         """The shares in resamples; `weights` is (replicates, units)."""
@@ -374,21 +402,11 @@ def utterance_cells(answers: Answers) -> tuple[Ints, int]:
     Returns:
         The cell of each utterance, numbered without gaps, and how many cells there are.
     """
-    codes = answers.truth.astype(np.int64) * answers.n_answers + answers.codes
+    codes = answers.truth.astype(np.int32) * answers.n_answers + answers.codes
     if answers.losses is not None:
-        # A wrong answer's loss says more than its confidence does.
-        level = np.minimum(answers.losses.log_loss / 2, 3).astype(np.int64)
-        level[answers.truth == answers.codes] = 0
-        codes = (codes * ECE_BINS + answers.losses.bins) * 4 + level
+        codes = (codes * ECE_BINS + answers.losses.bins) * LOSS_LEVELS + answers.losses.levels
     cells, sizes = renumber(codes)
     return cells, sizes.size
-
-
-def renumber(codes: Ints) -> tuple[Ints, Ints]:
-    """Number the codes that occur 0, 1, ... in their order; return these and their counts."""
-    counts = np.bincount(codes)
-    present = counts > 0
-    return (np.cumsum(present) - 1)[codes], counts[present]
 
 
 def _decision_metrics(matrix: Floats, classes: NDArray[np.bool_]) -> Values:

@@ -286,7 +286,7 @@ def load_tasks() -> Mapping[str, Task]:
         _validated(Task, tomllib.loads(content.text(f"tasks/{stem}.toml")), f"tasks/{stem}.toml")
         for stem in content.names("tasks", ".toml")
     ]
-    by_id = {task.id: task for task in loaded}
+    by_id: dict[str, Task] = {task.id: task for task in loaded}
     return {task_id: by_id[task_id] for task_id in TASK_IDS}
 
 
@@ -375,7 +375,9 @@ def _read_makers(path: str) -> tuple[Maker, ...]:
         for task_id in TRACING_IDS:
             label = getattr(maker, task_id)
             if label not in tasks[task_id].class_names[1:]:
-                raise CfbenchError(f"{path}, line {line}: '{label}' is no spoofed class of {task_id}")
+                raise CfbenchError(
+                    f"{path}, line {line}: '{label}' is no spoofed class of {task_id}"
+                )
         makers.append(maker)
     return tuple(makers)
 

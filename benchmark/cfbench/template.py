@@ -40,9 +40,7 @@ def write_template(
     if path.exists() and not force:
         raise CfbenchError(f"{path}: is there already", "--force replaces it")
     track = protocol.track
-    asked = protocol.only(
-        splits or [name for name in track.scored if name in protocol.splits]
-    )
+    asked = protocol.only(splits or [name for name in track.scored if name in protocol.splits])
     wanted = pick_tasks(tasks or track.tasks) if tasks else [load_tasks()[t] for t in track.tasks]
     columns = [
         pl.lit(None, pl.String if labels else pl.Float64).alias(name)

@@ -36,7 +36,14 @@ def show_protocol(
             classes.add_row(task_id, ", ".join(f"{c} {n:,}" for c, n in counts.items()))
         console.print(classes)
         sources = plain_table(
-            "source", "subset", "spoof", "bona fide", "vq", "aux", "dec", right=("spoof", "bona fide")
+            "source",
+            "subset",
+            "spoof",
+            "bona fide",
+            "vq",
+            "aux",
+            "dec",
+            right=("spoof", "bona fide"),
         )
         for row in split["sources"]:
             sources.add_row(
@@ -65,7 +72,8 @@ def check_protocol(
             for task_id, counts in split["classes"].items()
         )
         typer.echo(
-            f"{name}: {split['utterances']:,} utterances of {len(split['sources'])} sources: {classes}"
+            f"{name}: {split['utterances']:,} utterances of {len(split['sources'])} sources: "
+            f"{classes}"
         )
     _print_digests(protocol)
     typer.echo("no problems")

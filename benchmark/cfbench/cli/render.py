@@ -37,7 +37,9 @@ def render_scorecard(card: Scorecard, console: Console) -> None:
         info = card.metrics[task.headline]
         arrow = "↑" if info.direction == "higher" else "↓"
         title = f"{task.title} ({task_id})" + (", derived" if task.given == "derived" else "")
-        cells = [_cell(task.splits[s].overall.metrics[task.headline], task.headline) for s in splits]
+        cells = [
+            _cell(task.splits[s].overall.metrics[task.headline], task.headline) for s in splits
+        ]
         drop = [] if task.drop is None else [_cell(task.drop.number, task.headline)]
         table.add_row(title, f"{info.title} {arrow}", *cells, *drop)
     table.add_section()
@@ -56,8 +58,9 @@ def render_scorecard(card: Scorecard, console: Console) -> None:
         console.print(
             f"[dim][low, high]: {card.settings.level:.0%} interval, {card.settings.bootstrap:,} "
             f"resamples of groups, seed {card.settings.seed}. Drop: positive is worse out of "
-            "domain. Dim rows: predictors that know nothing of the audio.[/dim]"
-            .replace("[low, high]", escape("[low, high]"))
+            "domain. Dim rows: predictors that know nothing of the audio.[/dim]".replace(
+                "[low, high]", escape("[low, high]")
+            )
         )
     for note in card.notes:
         console.print(f"[yellow]note:[/yellow] {escape(note)}")
@@ -97,9 +100,7 @@ def _metrics_table(card: Scorecard, task: TaskScore) -> "Table":
         )
     equal = {name: split.equal_sources for name, split in task.splits.items()}
     for metric in ("macro_f1", "accuracy"):
-        row = [
-            _cell(equal[name][metric], metric) if name in equal else "" for name, _ in views
-        ]
+        row = [_cell(equal[name][metric], metric) if name in equal else "" for name, _ in views]
         table.add_row(f"{_title(card, metric)}, every source weighing the same", *row)
     for metric in ("macro_f1",):
         row = [

@@ -21,9 +21,7 @@ def list_tasks(json: options.Json = False) -> None:
         return
     table = plain_table("id", "name", "title", "classes", "headline")
     for task in tasks.values():
-        table.add_row(
-            task.id, task.name, task.title, ", ".join(task.class_names), task.headline
-        )
+        table.add_row(task.id, task.name, task.title, ", ".join(task.class_names), task.headline)
     results().print(table)
 
 

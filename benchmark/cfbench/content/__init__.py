@@ -1,8 +1,8 @@
 """Finds the files that ship with cfbench: tasks, taxonomy, tracks and baselines."""
 
 import importlib.resources
-from importlib.resources.abc import Traversable
 from contextlib import AbstractContextManager
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 

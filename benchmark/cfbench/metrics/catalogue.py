@@ -34,7 +34,7 @@ METRICS = {
         "higher",
         0,
         1,
-        "mean F1 of the spoofed classes that have support; bona fide utterances count as errors only",
+        "mean F1 of the spoofed classes that have support; bona fide speech only costs precision",
     ),
     "weighted_f1": MetricInfo(
         "weighted F1",
@@ -136,7 +136,7 @@ METRICS = {
         "lower",
         0,
         1,
-        "spoofed utterances about which BIN and at least one tracing task differ as to real or fake",
+        "spoofed utterances that BIN and at least one tracing task differ on as to real or fake",
     ),
 }
 """Every metric that a scorecard may hold, by its key there."""

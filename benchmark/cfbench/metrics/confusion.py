@@ -39,14 +39,12 @@ def confusion_matrix(
 
 def support(confusion: Floats) -> Floats:
     """Utterances of each true class: row sums, (..., K)."""
-    total: Floats = confusion.sum(axis=-1, dtype=np.float64)
-    return total
+    return confusion.sum(axis=-1, dtype=np.float64)
 
 
 def predicted(confusion: Floats) -> Floats:
     """Answers of each class: the sums of the first K columns, (..., K)."""
-    total: Floats = confusion[..., : confusion.shape[-2]].sum(axis=-2, dtype=np.float64)
-    return total
+    return confusion[..., : confusion.shape[-2]].sum(axis=-2, dtype=np.float64)
 
 
 def precision(confusion: Floats) -> Floats:
@@ -105,14 +103,12 @@ def balanced_accuracy(confusion: Floats, classes: NDArray[np.bool_] | None = Non
 
 
 def _hits(confusion: Floats) -> Floats:
-    hits: Floats = np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)
-    return hits
+    return np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)
 
 
 def _ratio(top: Floats, bottom: Floats | np.float64) -> Floats:
     undefined = np.equal(bottom, 0)
-    ratio: Floats = np.where(undefined, np.nan, top / np.where(undefined, 1.0, bottom))
-    return ratio
+    return np.where(undefined, np.nan, top / np.where(undefined, 1.0, bottom))
 
 
 def _mean(values: Floats, classes: NDArray[np.bool_] | None) -> Floats:

@@ -119,8 +119,7 @@ def area_under_roc(bonafide: Floats, spoof: Floats) -> float:
 def detection_cost(miss: Floats, false_alarm: Floats) -> Floats:
     """The detection cost of ASVspoof 5, 1.0 for the better of accepting all and rejecting all."""
     cost = COST_MISS * (1 - PRIOR_SPOOF) * miss + COST_FALSE_ALARM * PRIOR_SPOOF * false_alarm
-    normal: Floats = cost / min(COST_MISS * (1 - PRIOR_SPOOF), COST_FALSE_ALARM * PRIOR_SPOOF)
-    return normal
+    return cost / min(COST_MISS * (1 - PRIOR_SPOOF), COST_FALSE_ALARM * PRIOR_SPOOF)
 
 
 def min_dcf(curve: DetCurve) -> float:
@@ -129,14 +128,13 @@ def min_dcf(curve: DetCurve) -> float:
 
 
 def log_likelihood_ratio(probability: Floats) -> Floats:
-    """ln p/(1-p) of bona fide probabilities, p clipped to [2.2e-16, 1 - 2.2e-16].
+    """The logarithm of p/(1-p) of bona fide probabilities, p clipped to [2.2e-16, 1 - 2.2e-16].
 
     The ratio of likelihoods is the ratio of posteriors of a system that holds both classes for
     equally likely; the actDCF and Cllr of probabilities rest on that.
     """
     clipped = np.clip(probability, SMALLEST, 1 - SMALLEST)
-    ratio: Floats = np.log(clipped) - np.log1p(-clipped)
-    return ratio
+    return np.log(clipped) - np.log1p(-clipped)
 
 
 def llr_cost(llr: Floats, bonafide: bool) -> Floats:
@@ -152,5 +150,4 @@ def llr_cost(llr: Floats, bonafide: bool) -> Floats:
     """
     limit = -np.log(SMALLEST)
     towards_truth = np.clip(llr if bonafide else -llr, -limit, limit)
-    cost: Floats = np.logaddexp(0.0, -towards_truth) / np.log(2)
-    return cost
+    return np.logaddexp(0.0, -towards_truth) / np.log(2)

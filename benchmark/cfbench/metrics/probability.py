@@ -44,7 +44,8 @@ def confidence_bin(confidence: Floats) -> NDArray[np.int64]:
     Args:
         confidence: The probability of the answered class, (utterances,).
     """
-    return np.clip(np.ceil(confidence * ECE_BINS) - 1, 0, ECE_BINS - 1).astype(np.int64)
+    bins = np.clip(np.ceil(confidence * ECE_BINS) - 1, 0, ECE_BINS - 1)
+    return bins.astype(np.int64)
 
 
 def expected_calibration_error(surplus: Floats, n: Floats) -> Floats:

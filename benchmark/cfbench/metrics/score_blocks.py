@@ -68,19 +68,6 @@ class ScoreBlocks:
         bonafide, spoof = (side.blocks for side in self.sides)
         return bonafide, spoof + self.n_blocks
 
-    def table(self, units: tuple[Ints, Ints], n_units: int) -> Ints:
-        """Utterances of each unit in each cell, (units, 2 * blocks).
-
-        Args:
-            units: The units of the bona fide and of the spoofed scores, in their order.
-            n_units: How many units there are.
-        """
-        width = 2 * self.n_blocks
-        flat = np.concatenate(
-            [unit * width + cell for unit, cell in zip(units, self.cells(), strict=True)]
-        )
-        return np.bincount(flat, minlength=n_units * width).reshape(n_units, width)
-
     def metrics(
         self,
         counts: Floats,
@@ -90,9 +77,9 @@ class ScoreBlocks:
         """EER, AUROC and minDCF of resamples.
 
         Args:
-            counts: (resamples, 2 * blocks): the resampled `table`.
-            weights: (resamples, units); with `units`, as in `table`, it opens blocks.
-            units: Whose weights those are.
+            counts: (resamples, 2 * blocks), utterances in each of the `cells`.
+            weights: (resamples, units), the weights behind these counts; they open blocks.
+            units: The unit of each bona fide and of each spoofed score, in their order.
 
         Returns:
             "eer", "auroc", "min_dcf", each (resamples,); nan where a class is lost.
@@ -172,7 +159,7 @@ def _edges(curve: DetCurve, around: tuple[float, ...], blocks: int) -> Floats:
     rank = (curve.miss[:-1] + 1 - curve.false_alarm[:-1]) / 2
     even = np.linspace(0.0, 1.0, blocks // 2, endpoint=False)
     steps = np.geomspace(min(0.1, 5 / distinct.size), 0.2, blocks // (4 * max(len(around), 1)))
-    centres = [np.interp(threshold, distinct, rank) for threshold in around]
+    centres = rank[np.minimum(np.searchsorted(distinct, around), distinct.size - 1)]
     near = [centre + sign * steps for centre in centres for sign in (-1, 1)]
     wanted = np.clip(np.concatenate([even, centres, *near]), 0.0, 1.0)
     picked = np.unique(np.minimum(np.searchsorted(rank, wanted), distinct.size - 1))
