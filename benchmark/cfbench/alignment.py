@@ -44,7 +44,11 @@ def align(
     """
     utterances = protocol.frame.select("utt_id", "split")
     ids = predictions.frame.select("utt_id").with_row_index("row")
-    found = utterances.join(ids, on="utt_id", how="left", maintain_order="left")
+    if ids["utt_id"].null_count() or (ids["utt_id"].str.len_bytes() == 0).any():
+        # Empty ids are a problem of the file, and reported as such.
+        ids = ids.filter(pl.col("utt_id").str.strip_chars() != "")
+    joined = utterances.lazy().join(ids.lazy(), on="utt_id", how="left", maintain_order="left")
+    found = joined.select("split", "row").collect()
     matched = found["row"].len() - found["row"].null_count()
     asked = found
     if set(splits) != set(protocol.splits):
@@ -52,7 +56,8 @@ def align(
     problems: list[Problem] = []
     missing = asked["row"].null_count()
     if missing and not allow_missing:
-        problems.append(_missing_problem(asked, missing, predictions, splits))
+        lacking = joined.filter(pl.col("row").is_null() & pl.col("split").is_in(list(splits)))
+        problems.append(_missing_problem(asked, lacking.collect(), predictions, splits))
     if matched < ids.height:
         problems.append(_surplus_problem(ids, utterances, predictions))
     rows = asked["row"].cast(pl.Int64).fill_null(-1).to_numpy()
@@ -61,9 +66,9 @@ def align(
 
 
 def _missing_problem(
-    asked: pl.DataFrame, missing: int, predictions: Predictions, splits: Sequence[str]
+    asked: pl.DataFrame, lacking: pl.DataFrame, predictions: Predictions, splits: Sequence[str]
 ) -> Problem:
-    lacking = asked.filter(pl.col("row").is_null())
+    missing = lacking.height
     hint = "--allow-missing scores them as wrong"
     whole = [
         name

@@ -99,7 +99,9 @@ class SplitData:
     def groups_of_source(self) -> Ints:
         """Groups that have utterances of each source, (sources,)."""
         width = len(self.source_names)
-        pairs = np.bincount(self.groups * width + self.sources, minlength=self.n_groups * width)
+        pairs = np.bincount(
+            self.groups.astype(np.int64) * width + self.sources, minlength=self.n_groups * width
+        )
         return np.count_nonzero(pairs.reshape(self.n_groups, width), axis=0)
 
     def subset_of_source(self, source: int) -> str | None:
@@ -313,11 +315,11 @@ def _decided(
             of_truth[missing], confidence[missing] = 0.0, 1.0
             squared[missing] = 1.0 if task.id == "bin" else 2.0
         codes[part] = code
-        losses.log_loss[part] = fixed_point(log_loss(of_truth))
+        loss = log_loss(of_truth)
+        losses.log_loss[part], losses.levels[part] = fixed_point(loss), loss_level(loss)
         losses.brier[part] = fixed_point(squared)
         losses.bins[part] = confidence_bin(confidence)
         losses.surplus[part] = fixed_point((code == truth[part]) - confidence)
-        losses.levels[part] = loss_level(losses.log_loss[part], code == truth[part])
     return Answers(truth, codes, len(task.classes), len(task.classes) + here.any_missing, losses)
 
 

@@ -15,6 +15,7 @@ from cfbench.protocol import Protocol, shipped_protocol
 from cfbench.protocol import read_protocol as _read_protocol
 from cfbench.scorecard import Scorecard
 from cfbench.scoring import score as _score
+from cfbench.tables import missing_file
 from cfbench.tasks import Task, Track, find_track, pick_tasks
 
 DEFAULT_TRACK = "codecfake-plus"
@@ -105,6 +106,8 @@ def score(
     Raises:
         CfbenchError: All problems of the predictions at once.
     """
+    if isinstance(predictions, str | Path) and not Path(predictions).exists():
+        raise missing_file(Path(predictions))
     if not isinstance(protocol, Protocol):
         protocol = read_protocol(protocol, track)
     if not isinstance(predictions, Predictions):

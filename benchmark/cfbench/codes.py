@@ -4,17 +4,17 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
+Ints = NDArray[np.integer]
 
 
 def dense_codes(column: pl.Series) -> tuple[Ints, list[str]]:
     """Number the distinct values of a text column in their sorted order.
 
     Returns:
-        The number of each row's value (-1 for null), and the values.
+        int32, the number of each row's value (-1 for null), and the values.
     """
     names = column.drop_nulls().unique().sort()
-    codes = column.cast(pl.Enum(names)).to_physical().cast(pl.Int64).fill_null(-1)
+    codes = column.cast(pl.Enum(names)).to_physical().cast(pl.Int32).fill_null(-1)
     return codes.to_numpy(), names.to_list()
 
 
@@ -25,18 +25,18 @@ def renumber(codes: Ints) -> tuple[Ints, Ints]:
         codes: (n,), not negative, n > 0.
 
     Returns:
-        The new number of each, (n,), and how often each new number occurs.
+        int32, the new number of each, (n,), and how often each new number occurs.
 
     >>> renumber(np.array([7, 3, 7]))
-    (array([1, 0, 1]), array([1, 2]))
+    (array([1, 0, 1], dtype=int32), array([1, 2]))
     """
     if codes.max() > 16 * codes.size:
         # Counting would need an array as long as the largest code.
         _, numbers, counts = np.unique(codes, return_inverse=True, return_counts=True)
-        return numbers, counts
+        return numbers.astype(np.int32), counts
     counts = np.bincount(codes)
     present = counts > 0
-    return (np.cumsum(present) - 1)[codes], counts[present]
+    return (np.cumsum(present, dtype=np.int32) - 1)[codes], counts[present]
 
 
 def first_rows(numbers: Ints, size: int) -> Ints:

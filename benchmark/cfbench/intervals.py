@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+Ints = NDArray[np.integer]
 
 LEVEL = 0.95
 """The coverage that intervals aim at."""
@@ -28,7 +28,7 @@ FEW_UNITS = 30
 """Below this many units an interval is given with a warning."""
 
 # Draws of one chunk; bounds memory, and does not change the stream of random numbers.
-_CHUNK = 4_500_000
+_CHUNK = 2_500_000
 # Single precision holds every whole number up to here, so sums of counts below it are exact.
 _EXACT_IN_SINGLE = 2**24
 _FIXED_POINT = 2.0**36
@@ -223,8 +223,8 @@ def percentile_interval(samples: Floats, level: float = LEVEL) -> Interval | Non
     Returns:
         The interval, or None if no replicate is defined.
 
-    >>> percentile_interval(np.arange(101.0), level=0.9)
-    Interval(low=5.0, high=95.0, replicates=101)
+    >>> percentile_interval(np.arange(5.0), level=0.5)
+    Interval(low=1.0, high=3.0, replicates=5)
     """
     ordered = np.sort(samples)  # undefined ones come last
     defined = samples.size - int(np.isnan(samples).sum())

@@ -146,9 +146,15 @@ def _column_problems(table: Table) -> list[Problem]:
     tasks = load_tasks().values()
     known = ["utt_id", *(c for task in tasks for c in (task.label_column, *task.columns))]
     there = set(table.frame.columns)
+    by_alias = {
+        f"{task.id}_{word}": task.columns[index]
+        for task in tasks
+        for word, index in task.aliases.items()
+    }
     problems = [
         Problem(
-            f"{table.name}: unknown column '{name}'{did_you_mean(name, known)}",
+            f"{table.name}: unknown column '{name}'"
+            + did_you_mean(by_alias.get(name.casefold(), name), known),
             "known columns: utt_id, a task (bin, vq, aux, dec) or a task and class (vq_mvq)",
         )
         for name in table.frame.columns

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from cfbench.codes import dense_codes, first_rows, renumber
 from cfbench.errors import CfbenchError, Problem, did_you_mean, name_some, plural
@@ -267,10 +268,10 @@ def _with_truth(
     There are few different combinations of codec, label and claims, so each is looked at once.
     """
     keys = ["maker", "label", *(name for name in rows.columns if name.startswith("said_"))]
-    kinds = np.zeros(rows.height, dtype=np.int64)
+    kinds: NDArray[np.integer] = np.zeros(rows.height, dtype=np.int32)
     for key in keys:
         codes, names = dense_codes(rows[key])
-        kinds, counts = renumber(kinds * (len(names) + 1) + codes + 1)
+        kinds, counts = renumber(kinds.astype(np.int64) * (len(names) + 1) + codes + 1)
     looked_up = []
     for kind, row in enumerate(rows[first_rows(kinds, counts.size)].iter_rows(named=True)):
         truth, found = _truth_of(row, track, generated)

@@ -45,7 +45,7 @@ from cfbench.scorecard import (
     catalogue,
 )
 from cfbench.tallies import Floats, Values
-from cfbench.tasks import Task, load_tasks
+from cfbench.tasks import Task, Track, load_tasks
 from cfbench.windows import (
     OVERALL,
     SUBSET,
@@ -66,6 +66,12 @@ DECISION_METRICS = (
 )
 PROBABILITY_METRICS = ("log_loss", "brier", "ece")
 DETECTION_METRICS = ("eer", "eer_paper", "auroc", "min_dcf", "act_dcf", "cllr")
+NOT_RESAMPLED = {
+    "ece": "a resample is less smooth than its sample, so its calibration error is higher",
+    "eer_paper": "for parity only; eer has an interval",
+}
+"""Metrics without an interval, and why."""
+
 JOINT_METRICS = ("exact_match", "unknown_combination", "contradiction", "bin_contradiction")
 
 # Interval ends are given to nine decimals: what lies beyond is noise of the matrix product.
@@ -130,7 +136,10 @@ def score(
     for name in order:
         first = name == order[0]
         windows, joint_window = split_windows(
-            data[name], resampling, not first, None if first else threshold
+            data[name],
+            resampling,
+            without_largest=name != track.scored[0],
+            threshold=None if first else threshold,
         )
         for task_id, task_windows in windows.items():
             scored.setdefault(task_id, {})[name] = _split_score(
@@ -156,27 +165,28 @@ def score(
         )
         for task_id, by_split in scored.items()
     }
+    scored_splits = {
+        name: ScoredSplit(
+            utterances=data[name].size,
+            groups=data[name].n_groups,
+            group_unit=track.splits[name].group,
+            digest=digests.result()[name],
+            published=track.published_name(name, digests.result()[name]),
+            missing=data[name].missing,
+        )
+        for name in order
+    }
     notes = [*predictions.notes, *protocol.notes]
     if alignment.left_aside:
         notes.append(
             f"{plural(alignment.left_aside, 'prediction')} of splits that were not asked for "
             "were left aside"
         )
-    notes += _warnings(tasks, joint, data)
+    notes += _warnings(track, scored_splits, tasks, resampling)
     return Scorecard(
         cfbench_version=cfbench.__version__,
         track=ScoredTrack(name=track.name, title=track.title, version=track.version),
-        protocol={
-            name: ScoredSplit(
-                utterances=data[name].size,
-                groups=data[name].n_groups,
-                group_unit=track.splits[name].group,
-                digest=digests.result()[name],
-                published=track.published_name(name, digests.result()[name]),
-                missing=data[name].missing,
-            )
-            for name in order
-        },
+        protocol=scored_splits,
         predictions=ScoredPredictions(
             digest=digest.result(),
             utterances=asked.frame.height - alignment.missing,
@@ -262,19 +272,24 @@ def _view(scored: Window, resampling: Resampling) -> View:
         confusion=tuple(tuple(int(n) for n in row) for row in confusion),
         answers=answers,
         lost=lost,
-        notes=_interval_notes(scored.n_groups, lost, resampling),
+        notes=(*_group_notes(scored.n_groups, resampling), *_lost_notes(lost)),
     )
 
 
-def _interval_notes(
-    n_groups: int, lost: dict[str, float], resampling: Resampling
-) -> tuple[str, ...]:
-    notes = []
-    if resampling.replicates and TOO_FEW_UNITS <= n_groups < FEW_UNITS:
-        notes.append(f"{n_groups} groups are few: intervals are rough")
-    for name, share in lost.items():
-        notes.append(f"{share:.0%} of resamples hold no utterance of class {name}")
-    return tuple(notes)
+def _group_notes(n_groups: int, resampling: Resampling) -> list[str]:
+    if not resampling.replicates or n_groups >= FEW_UNITS:
+        return []
+    if n_groups < TOO_FEW_UNITS:
+        return [f"{plural(n_groups, 'group')}: too few to resample, so there are no intervals"]
+    return [f"{n_groups} groups are few: intervals are rough"]
+
+
+def _lost_notes(lost: dict[str, float]) -> list[str]:
+    shares = ", ".join(
+        f"{name} ({'<1' if share < 0.01 else round(100 * share)} %)" for name, share in lost.items()
+    )
+    told = "resamples that hold no utterance of a class are left out of averages over classes"
+    return [f"{told}: {shares}"] if lost else []
 
 
 def _source_scores(
@@ -477,11 +492,12 @@ def _plain_number(
         return Number(value=None, reason=_REASONS.get(metric or key, "not defined"))
     interval, reason = None, None
     by_group = samples(sampled.groups)
-    if resampling.replicates and (by_group is not None or n_units < TOO_FEW_UNITS):
-        if n_units < TOO_FEW_UNITS:
-            reason = f"{plural(n_units, 'group')}: too few to resample"
-        elif by_group is not None:
-            interval = _interval(by_group)
+    if (metric or key) in NOT_RESAMPLED:
+        reason = NOT_RESAMPLED[metric or key]
+    elif resampling.replicates and n_units < TOO_FEW_UNITS:
+        reason = f"{plural(n_units, 'group')}: too few to resample"
+    elif by_group is not None:
+        interval = _interval(by_group)
     by_utterance = samples(sampled.utterances)
     return Number(
         value=value,
@@ -505,27 +521,32 @@ def _or_none(value: float) -> float | None:
 
 
 def _warnings(
-    tasks: dict[str, TaskScore], joint: dict[str, JointScore], data: dict[str, SplitData]
+    track: Track,
+    protocol: dict[str, ScoredSplit],
+    tasks: dict[str, TaskScore],
+    resampling: Resampling,
 ) -> list[str]:
     notes = []
-    for split, of_split in data.items():
-        if of_split.missing:
+    for name, split in protocol.items():
+        if split.published is None and any(known.split == name for known in track.published):
             notes.append(
-                f"{plural(of_split.missing, 'utterance')} of {split} have no prediction and were "
-                "scored as wrong"
+                f"{name}: not a published version of the protocol, so not comparable with results "
+                "on one"
             )
+        if split.missing:
+            notes.append(
+                f"{name}: {plural(split.missing, 'utterance')} without a prediction were scored as "
+                "wrong"
+            )
+        notes += [f"{name}: {note}" for note in _group_notes(split.groups, resampling)]
     for task_id, task in tasks.items():
-        for split, scores in task.splits.items():
+        for name, scores in task.splits.items():
             detector = scores.trivial.get("detector", {}).get("macro_f1")
             own = scores.overall.metrics["macro_f1"].value
             if detector is not None and own is not None and own <= detector:
                 notes.append(
-                    f"{task_id}, {split}: a perfect real/fake detector that always answers the "
-                    f"most frequent spoofed class reaches macro-F1 {detector:.3f}; this system "
-                    f"{own:.3f}"
+                    f"{task_id}, {name}: macro-F1 {100 * own:.1f} % is no more than that of a "
+                    f"perfect detector with the majority spoofed class, {100 * detector:.1f} %"
                 )
-            notes += [
-                f"{split}: {note}" if "groups" in note else f"{task_id}, {split}: {note}"
-                for note in scores.overall.notes
-            ]
+            notes += [f"{task_id}, {name}: {note}" for note in _lost_notes(scores.overall.lost)]
     return notes

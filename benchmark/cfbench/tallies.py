@@ -37,10 +37,10 @@ from cfbench.metrics.probability import ECE_BINS, expected_calibration_error
 from cfbench.metrics.score_blocks import ScoreBlocks
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+Ints = NDArray[np.integer]
 Values = dict[str, Floats]
 
-LOSS_LEVELS = 4
+LOSS_LEVELS = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ class Losses:
         brier: (utterances,).
         surplus: (utterances,), 1[answer is right] - confidence.
         bins: int8, (utterances,), calibration bins.
-        levels: int8, (utterances,), how dear a wrong answer was, see `loss_level`.
+        levels: int8, (utterances,), see `loss_level`.
     """
 
     log_loss: Floats
@@ -66,14 +66,9 @@ class Losses:
         return Losses(*(value[rows] for value in values))
 
 
-def loss_level(log_loss: Floats, right: NDArray[np.bool_]) -> NDArray[np.int8]:
-    """0 to 3: the log loss (fixed point) of wrong answers in steps of 2 nats; 0 for right ones.
-
-    A right answer's loss follows from its confidence, a wrong one's does not.
-    """
-    level = np.minimum(log_loss / fixed_point(np.array(2.0)), LOSS_LEVELS - 1).astype(np.int8)
-    level[right] = 0
-    return level
+def loss_level(log_loss: Floats) -> NDArray[np.int8]:
+    """0 to 15: log losses in steps that grow, from less than 1/16 nat to more than 14 nats."""
+    return np.minimum(4 * np.sqrt(log_loss), LOSS_LEVELS - 1).astype(np.int8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,14 +132,21 @@ class DecisionTally:
         # The classes of an average are those of the utterances themselves, in every resample.
         self.classes = np.bincount(answers.truth, minlength=answers.n_classes) > 0
         width = origins.truth.size * self.n_answers
-        flat = (units * origins.truth.size + origins.codes) * self.n_answers
+        flat = units.astype(np.int64) * origins.truth.size
+        flat += origins.codes
+        flat *= self.n_answers
         flat += answers.codes
         tables = [count_table(flat, n_units, width)]
         self.total_cells: Floats = tables[0].sum(axis=0, dtype=np.float64)[None]
         self.total_losses: Floats | None = None
-        if answers.losses is not None:
-            tables.append(_loss_table(answers.losses, units, n_units))
-            self.total_losses = _loss_table(answers.losses, None, 1)
+        self.calibration: Values = {}
+        if (losses := answers.losses) is not None:
+            tables.append(_loss_table(losses, units, n_units))
+            self.total_losses = _loss_table(losses, None, 1)
+            # Not resampled: a resample is less smooth than its sample, so its ECE is higher.
+            surplus = fixed_point_sums(losses.surplus, losses.bins, ECE_BINS)
+            n = np.array(float(answers.truth.size))
+            self.calibration["ece"] = expected_calibration_error(surplus, n)[None]
         order = canonical_order(tables)
         self.cells = tables[0][order]
         self.losses = None if answers.losses is None else tables[1][order]
@@ -156,7 +158,7 @@ class DecisionTally:
 
     def point(self) -> Values:
         """The metrics of the utterances themselves, as of one resample."""
-        return self._metrics(self.total_cells, self.total_losses)
+        return self._metrics(self.total_cells, self.total_losses) | self.calibration
 
     def confusion(self) -> Floats:
         """The confusion matrix of the utterances themselves, (K, M)."""
@@ -177,7 +179,6 @@ class DecisionTally:
             with np.errstate(invalid="ignore", divide="ignore"):
                 values["log_loss"] = losses[:, 0] / n
                 values["brier"] = losses[:, 1] / n
-            values["ece"] = expected_calibration_error(losses[:, 2:], n)
         if self.by_source:
             values |= self._by_source(cells.reshape(len(cells), -1, self.n_answers))
         return values
@@ -209,18 +210,9 @@ class DecisionTally:
 
 
 def _loss_table(losses: Losses, units: Ints | None, n_units: int) -> Floats:
-    """Summed log loss, Brier score and calibration surplus a bin, (units, 2 + bins)."""
-    bins = losses.bins.astype(np.int64)
-    if units is not None:
-        bins += units * ECE_BINS
-    surplus = fixed_point_sums(losses.surplus, bins, n_units * ECE_BINS)
-    return np.column_stack(
-        [
-            fixed_point_sums(losses.log_loss, units, n_units),
-            fixed_point_sums(losses.brier, units, n_units),
-            surplus.reshape(n_units, ECE_BINS),
-        ]
-    )
+    """Summed log loss and Brier score, (units, 2)."""
+    both = (losses.log_loss, losses.brier)
+    return np.column_stack([fixed_point_sums(loss, units, n_units) for loss in both])
 
 
 class DetectionTally:
@@ -258,7 +250,7 @@ class DetectionTally:
         rates = _Rates(scores, llr, is_bonafide, fixed_threshold)
         self.names = rates.names
         self.totals = rates.table(None, 1)
-        self.cells_of_rows = np.empty(scores.size, dtype=np.int64)
+        self.cells_of_rows = np.empty(scores.size, dtype=np.int32)
         for order, cells in zip(orders, self.blocks.cells(), strict=True):
             self.cells_of_rows[order] = cells
         unit_sides = (units[orders[0]], units[orders[1]])
@@ -273,7 +265,8 @@ class DetectionTally:
     def _counts(self, units: tuple[Ints, Ints], n_units: int) -> NDArray[np.floating]:
         width = 2 * self.blocks.n_blocks
         sides = zip(units, self.blocks.cells(), strict=True)
-        return count_table(np.concatenate([u * width + c for u, c in sides]), n_units, width)
+        flat = [u.astype(np.int64) * width + c for u, c in sides]
+        return count_table(np.concatenate(flat), n_units, width)
 
     def __call__(self, weights: Weights) -> Values:
         """The metrics of resamples of units; `weights` is (replicates, units)."""
@@ -404,7 +397,7 @@ def utterance_cells(answers: Answers) -> tuple[Ints, int]:
     """
     codes = answers.truth.astype(np.int32) * answers.n_answers + answers.codes
     if answers.losses is not None:
-        codes = (codes * ECE_BINS + answers.losses.bins) * LOSS_LEVELS + answers.losses.levels
+        codes = codes * LOSS_LEVELS + answers.losses.levels
     cells, sizes = renumber(codes)
     return cells, sizes.size
 

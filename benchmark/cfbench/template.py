@@ -37,6 +37,8 @@ def write_template(
         CfbenchError: The file is there already, or cannot be written.
     """
     format = table_format(path)
+    if path.suffix in (".gz", ".zst"):
+        raise CfbenchError(f"{path}: a template is not compressed", "compress it when it is filled")
     if path.exists() and not force:
         raise CfbenchError(f"{path}: is there already", "--force replaces it")
     track = protocol.track

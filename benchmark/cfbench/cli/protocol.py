@@ -92,5 +92,7 @@ def _read(path: Path, track: str) -> "tuple[Protocol, dict[str, Any]]":
 def _print_digests(protocol: "Protocol") -> None:
     for name, digest in protocol.digests.items():
         published = protocol.track.published_name(name, digest)
-        told = f"published as {published}" if published else "not a published protocol"
-        typer.echo(f"{name}: digest {digest} ({told})")
+        told = " (not a published version)" if protocol.track.published else ""
+        if published:
+            told = f" (published: {published})"
+        typer.echo(f"{name}: digest {digest}{told}")

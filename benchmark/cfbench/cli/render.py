@@ -25,11 +25,11 @@ def render_scorecard(card: Scorecard, console: Console) -> None:
         f"{card.track.version}), scored with cfbench {card.cfbench_version}"
     )
     for name, split in card.protocol.items():
-        published = f"published: {split.published}" if split.published else "not a published one"
+        published = f" (published: {escape(split.published)})" if split.published else ""
         missing = f", {split.missing:,} without a prediction" if split.missing else ""
         console.print(
             f"  {name}: {split.utterances:,} utterances, {split.groups:,} groups "
-            f"({split.group_unit}){missing}; protocol {split.digest[:12]} ({escape(published)})"
+            f"({split.group_unit}){missing}; protocol {split.digest[:12]}{published}"
         )
     console.print(f"  predictions {card.predictions.digest[:12]}")
     table = plain_table("Task", "Metric (%)", *splits, *(["Drop"] if len(splits) == 2 else []))

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from cfbench.metrics.detection import DetCurve, detection_cost
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+Ints = NDArray[np.integer]
 
 
 @dataclass(frozen=True, eq=False)

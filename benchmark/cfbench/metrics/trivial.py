@@ -6,11 +6,15 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 TITLES = {
-    "majority": "always the most frequent class",
-    "detector": "perfect real/fake detector, then always the most frequent spoofed class",
-    "uniform": "every class with equal probability",
+    "majority": "majority class",
+    "detector": "perfect detector, majority spoofed class",
+    "uniform": "uniformly random",
 }
-"""The trivial predictors, in the order in which they are reported."""
+"""The trivial predictors, in the order in which they are reported.
+
+The most frequent class always; a perfect real/fake detector that calls every fake the most
+frequent spoofed class; every class with equal probability.
+"""
 
 
 def trivial_confusions(support: Floats, bonafide: int) -> dict[str, Floats]:
