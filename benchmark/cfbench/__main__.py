@@ -16,6 +16,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         print_problems(error.problems)
         sys.exit(2)
+    except OSError as error:
+        # What no reader has foreseen: a name that is too long, a disk that is full.
+        sys.exit(_report(error))
+
+
+def _report(error: OSError) -> int:
+    name = f"{error.filename}: " if error.filename else ""
+    sys.stderr.write(f"error: {name[:200]}{error.strerror or error}\n")
+    return 2
 
 
 if __name__ == "__main__":

@@ -118,11 +118,13 @@ class Said:
         kinds: Task id to what is given of it.
         columns: Column name to (rows of the file,): float64, or int8 class indices of labels.
         rows: (utterances,), the row of each, or -1.
+        derive_bin: Spoof detection is to follow from the three tracing tasks.
     """
 
     kinds: Mapping[str, Kind]
     columns: Mapping[str, NDArray[Any]]
     rows: Ints
+    derive_bin: bool
 
     @cached_property
     def missing(self) -> NDArray[np.bool_]:
@@ -140,7 +142,7 @@ class Said:
 
     def of(self, utterances: NDArray[np.bool_]) -> "Said":
         """What was said of some of the utterances."""
-        return Said(self.kinds, self.columns, self.rows[utterances])
+        return Said(self.kinds, self.columns, self.rows[utterances], self.derive_bin)
 
     def digest(self, utt_ids: pl.Series) -> str:
         """A SHA-256 of what was said, whatever file it came from and in whatever order.
@@ -180,7 +182,8 @@ def said(predictions: Predictions, rows: Ints, task_ids: Sequence[str]) -> Said:
         for name in predictions.columns(task_id):
             column = predictions.frame[name]
             columns[name] = _enum_codes(column) if labels else column.to_numpy()
-    return Said({t: predictions.kinds[t] for t in task_ids}, columns, rows)
+    kinds = {task_id: predictions.kinds[task_id] for task_id in task_ids}
+    return Said(kinds, columns, rows, predictions.derive_bin)
 
 
 def split_data(frame: pl.DataFrame, name: str, everything: Said) -> SplitData:
@@ -217,10 +220,8 @@ def split_data(frame: pl.DataFrame, name: str, everything: Said) -> SplitData:
                 strict=True,
             )
         )
-    if "bin" not in answers and "bin" in truth:
-        derived = _derived_detection(here, truth["bin"])
-        if derived is not None:
-            answers = {"bin": derived, **answers}
+    if here.derive_bin and "bin" in truth:
+        answers = {"bin": _derived_detection(here, truth["bin"]), **answers}
     return SplitData(
         name=name,
         size=frame.height,
@@ -336,10 +337,8 @@ def _most_probable(
     return codes, best
 
 
-def _derived_detection(here: Said, truth: NDArray[np.int8]) -> GivenAnswers | None:
+def _derived_detection(here: Said, truth: NDArray[np.int8]) -> GivenAnswers:
     """M2's score: 1 - (P_vq(spoof) P_aux(spoof) P_dec(spoof))^(1/3), arXiv 2505.12994."""
-    if any(here.kinds.get(task_id, "labels") == "labels" for task_id in TRACING_IDS):
-        return None
     scores = np.empty(truth.size)
     for part in slices(truth.size):
         spoof = np.ones(truth[part].size)

@@ -106,6 +106,11 @@ def score(
     Raises:
         CfbenchError: All problems of the predictions at once.
     """
+    for name, number in (("bootstrap", bootstrap), ("seed", seed)):
+        if number < 0:
+            raise CfbenchError(f"{name} is {number}", "give a whole number from 0 on")
+    if splits is not None and not splits:
+        raise CfbenchError("splits names nothing", "give None for all that the track scores")
     if isinstance(predictions, str | Path) and not Path(predictions).exists():
         raise missing_file(Path(predictions))
     if not isinstance(protocol, Protocol):

@@ -53,7 +53,7 @@ def name_some(items: Sequence[object], count: int | None = None, shown: int = 5)
         shown: How many to name.
     """
     count = len(items) if count is None else count
-    named = ", ".join(_clip(str(item)) for item in items[:shown])
+    named = ", ".join(clip(str(item)) for item in items[:shown])
     more = count - min(len(items), shown)
     return f"{named} and {more:,} more" if more > 0 else named
 
@@ -67,7 +67,8 @@ def did_you_mean(word: str, known: Sequence[str]) -> str:
     return f" (did you mean '{by_folded[near[0]]}'?)" if near else ""
 
 
-def _clip(text: str, width: int = 80) -> str:
+def clip(text: str, width: int = 80) -> str:
+    """Text of the user's as a message may show it: printable, and not too long."""
     # A hostile or broken id may be megabytes long, or steer the terminal.
     printable = "".join(char if char.isprintable() else "�" for char in text[: width + 1])
     return printable if len(printable) <= width else printable[: width - 1] + "…"

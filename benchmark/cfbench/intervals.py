@@ -10,7 +10,7 @@ Hinkley, Bootstrap Methods and their Application, 1997, section 3.8.
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -162,27 +162,29 @@ def fixed_point_sums(fixed: Floats, units: Ints | None, n_units: int = 1) -> Flo
     return np.bincount(units, fixed, n_units) / _FIXED_POINT
 
 
-def canonical_order(tables: Sequence[NDArray[np.floating]]) -> NDArray[np.intp]:
-    """An order of units that depends on what is in them, not on their names.
+def canonical_order(columns: Sequence[NDArray[Any]], units: Ints, n_units: int) -> NDArray[np.intp]:
+    """An order of units that depends on what their utterances are, not on how they are called.
 
-    Units with equal rows are exchangeable, so a resample that draws positions in this order is
-    the same for the same data, whatever its utterances are called.
+    Units whose utterances are the same are exchangeable, so a resample that draws positions in
+    this order is the same for the same data, whatever its utterances and groups are named.
 
     Args:
-        tables: Each (units, columns); float32 tables hold counts.
+        columns: What an utterance is, each (utterances,).
+        units: (utterances,).
+        n_units: How many units there are.
     """
-    factors = np.random.default_rng(0)
-    mixed = np.zeros(tables[0].shape[0], dtype=np.uint64)
-    for table in tables:
-        if table.dtype == np.float32:
-            # Few sums with random whole weights stand for many columns of counts.
-            weights = factors.integers(0, 2**9, (table.shape[1], 8)).astype(np.float64)
-            table = table @ weights.astype(np.float32)
-        odd = factors.integers(0, 2**63, (2, table.shape[1]), dtype=np.uint64) * 2 + 1
-        bits = np.ascontiguousarray(table, dtype=np.float64).view(np.uint64) * odd[0]
-        bits ^= bits >> np.uint64(29)
-        mixed += (bits * odd[1]).sum(axis=1, dtype=np.uint64)
-    return np.argsort(mixed, kind="stable")
+    # From zero an utterance of zeros would add nothing to its unit.
+    mixed = np.full(units.size, 0x9E3779B97F4A7C15, dtype=np.uint64)
+    for column in columns:
+        mixed ^= (column.astype(np.float64) + 0.0).view(np.uint64)
+        # The finaliser of MurmurHash3: every bit of the input moves every bit of the result.
+        for shift, factor in ((33, 0xFF51AFD7ED558CCD), (33, 0xC4CEB9FE1A85EC53)):
+            mixed ^= mixed >> np.uint64(shift)
+            mixed *= np.uint64(factor)
+    # The sum does not depend on the order of a unit's utterances.
+    sums = np.zeros(n_units, dtype=np.uint64)
+    np.add.at(sums, units, mixed)
+    return np.argsort(sums, kind="stable")
 
 
 def replicate(

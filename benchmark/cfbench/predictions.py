@@ -15,9 +15,9 @@ import numpy as np
 import polars as pl
 
 from cfbench import score_folders
-from cfbench.errors import CfbenchError, Problem, did_you_mean, name_some, plural
+from cfbench.errors import CfbenchError, Problem, clip, did_you_mean, name_some, plural
 from cfbench.tables import Table, frame_table, read_table
-from cfbench.tasks import Task, load_tasks
+from cfbench.tasks import TRACING_IDS, Task, load_tasks
 
 SUM_TOLERANCE = 5e-3
 """How far from 1 the probabilities of an utterance may sum: files rounded to two digits pass."""
@@ -34,12 +34,15 @@ class Predictions:
             classes) or a Float64 column a class; for spoof detection `bin_bonafide` alone.
         kinds: Task id to what is given of it, in the order in which tasks are reported.
         table: Where the rows come from, for messages.
+        derive_bin: Spoof detection is not given, follows from the three tracing tasks, and is
+            wanted.
         notes: What was done that a reader should know.
     """
 
     frame: pl.DataFrame
     kinds: Mapping[str, Kind]
     table: Table
+    derive_bin: bool = False
     notes: tuple[str, ...] = field(default=())
 
     def columns(self, task_id: str) -> tuple[str, ...]:
@@ -95,6 +98,11 @@ def inspect_predictions(
     wanted = list(load_tasks().values()) if tasks is None else list(tasks)
     problems_of_columns = list(_column_problems(table))
     given = _given_kinds(table, wanted, logits)
+    derive_bin = (
+        "bin" not in given
+        and load_tasks()["bin"] in wanted
+        and all(given.get(task_id, "labels") != "labels" for task_id in TRACING_IDS)
+    )
     if tasks is not None:
         problems_of_columns += [
             Problem(
@@ -102,7 +110,7 @@ def inspect_predictions(
                 f"give {task.label_column} (labels) or {', '.join(_number_columns(task))}",
             )
             for task in wanted
-            if task.id not in given
+            if task.id not in given and not (task.id == "bin" and derive_bin)
         ]
     if problems_of_columns:
         raise CfbenchError.of([*problems_of_columns, *problems])
@@ -115,7 +123,7 @@ def inspect_predictions(
     for task in wanted:
         if task.id in given:
             columns += _task_columns(table, task, given[task.id], problems)
-    predictions = Predictions(pl.DataFrame(columns), given, table, notes)
+    predictions = Predictions(pl.DataFrame(columns), given, table, derive_bin, notes)
     problems += _id_problems(predictions)
     return predictions, problems
 
@@ -153,7 +161,7 @@ def _column_problems(table: Table) -> list[Problem]:
     }
     problems = [
         Problem(
-            f"{table.name}: unknown column '{name}'"
+            f"{table.name}: unknown column '{clip(name)}'"
             + did_you_mean(by_alias.get(name.casefold(), name), known),
             "known columns: utt_id, a task (bin, vq, aux, dec) or a task and class (vq_mvq)",
         )
@@ -161,7 +169,9 @@ def _column_problems(table: Table) -> list[Problem]:
         if name not in known
     ]
     if "utt_id" not in there:
-        problems.append(Problem(f"{table.name}: the column utt_id is missing"))
+        problems.append(
+            Problem(f"{table.name}: the column utt_id is missing", "it names the utterance")
+        )
     for task in tasks:
         numbers = [name for name in task.columns if name in there]
         lacking = [name for name in _number_columns(task) if name not in there]
@@ -229,7 +239,14 @@ def _check_numbers(table: Table, column: pl.Series, kind: Kind, problems: list[P
     if np.isfinite(values.sum()) and bounds[0] <= values.min() <= values.max() <= bounds[1]:
         return
     # Cells without a number are reported already.
-    _add_bad_rows(table, ~column.is_finite(), f"{column.name} not finite", "", problems, column)
+    _add_bad_rows(
+        table,
+        ~column.is_finite(),
+        f"{column.name} not finite",
+        "every utterance needs a finite number: did the system diverge?",
+        problems,
+        column,
+    )
     _add_bad_rows(
         table,
         column.is_finite() & ~column.is_between(*bounds),
@@ -259,7 +276,7 @@ def _labels(table: Table, task: Task, problems: list[Problem]) -> pl.Series:
         f"{task.id} empty",
         "if pandas wrote the file: it takes the word None for no value; write trad instead"
         if task.id == "aux"
-        else "",
+        else f"every utterance needs a class: {', '.join(task.class_names)}",
         problems,
     )
     for label, index in named.items():
@@ -267,7 +284,8 @@ def _labels(table: Table, task: Task, problems: list[Problem]) -> pl.Series:
             _add_bad_rows(
                 table,
                 column == label,
-                f"{task.id} of unknown class '{label[:40]}'{did_you_mean(label, task.class_names)}",
+                f"{task.id} of unknown class '{clip(label)}'"
+                + did_you_mean(label, task.class_names),
                 f"the classes of {task.id}: {', '.join(task.class_names)}",
                 problems,
             )
@@ -304,7 +322,11 @@ def _id_problems(predictions: Predictions) -> list[Problem]:
     table, ids = predictions.table, predictions.frame["utt_id"]
     problems: list[Problem] = []
     _add_bad_rows(
-        table, ids.is_null() | (ids.str.strip_chars() == ""), "an empty utt_id", "", problems
+        table,
+        ids.is_null() | (ids.str.strip_chars() == ""),
+        "an empty utt_id",
+        "every row names its utterance",
+        problems,
     )
     # Equal ids have equal hashes: distinct hashes settle it without comparing strings.
     hashes = np.sort(ids.hash().to_numpy())

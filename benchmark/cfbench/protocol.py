@@ -288,7 +288,7 @@ def _finished(frames: Sequence[pl.DataFrame], track: Track) -> pl.DataFrame:
     if twice.any():
         again = frame.filter(twice)
         raise CfbenchError(
-            f"{plural(again.height, 'utterance')} stand in the protocol twice: "
+            f"{plural(again.height, 'utterance stands|utterances stand')} in the protocol twice: "
             + name_some(
                 [
                     f"{row[0]} (line {row[1]})"

@@ -22,9 +22,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from cfbench.codes import dense_codes, first_rows, renumber
-from cfbench.errors import CfbenchError, Problem, did_you_mean, name_some, plural
-from cfbench.tables import find_undecodable_line
+from cfbench.errors import CfbenchError, Problem, clip, did_you_mean, name_some, plural
 from cfbench.tasks import TRACING_IDS, Track, load_tasks, load_taxonomy
+from cfbench.text_files import find_undecodable_line
 
 _FIELDS = tuple(f"field_{number}" for number in range(7))
 _HEADER_WORDS = {"speaker", "model", "generator", "file", "utterance", "clipid", "label"}
@@ -137,16 +137,19 @@ def _read_fields(path: Path) -> tuple[pl.DataFrame, list[int]]:
             missing_columns="insert",
             glob=False,
         )
-    except pl.exceptions.ComputeError as error:
+    except pl.exceptions.PolarsError as error:
         if "utf-8" in str(error):
             line = find_undecodable_line(path)
-            raise CfbenchError(f"{path}, line {line}: not UTF-8 text") from None
+            hint = "save the list as UTF-8"
+            raise CfbenchError(f"{path}, line {line}: not UTF-8 text", hint) from None
         raise CfbenchError(
-            f"{path}: a row has more than {len(_FIELDS)} fields", "is it a protocol list?"
+            f"{path}: a row has more than {len(_FIELDS)} fields",
+            "is it a protocol list? its fields are separated by single spaces",
         ) from None
     rows = rows.with_row_index("line", offset=1)
-    words = {str(word).casefold() for word in rows.row(0)[1:]} if rows.height else set()
-    if len(words & _HEADER_WORDS) > 1:
+    words = [str(word).casefold() for word in rows.row(0)[1:]] if rows.height else []
+    labelled = any(load_tasks()["bin"].class_index(word) is not None for word in words)
+    if set(words) & _HEADER_WORDS and not labelled:
         rows = rows[1:]
     full = [name for name in _FIELDS if not rows[name].null_count()]
     empty = [name for name in _FIELDS if rows[name].null_count() == rows.height]
@@ -300,12 +303,12 @@ def _truth_of(
     if index is None:
         names = tasks["bin"].class_names
         hint = f"labels are {' and '.join(names)}"
-        found.append((f"unknown label '{label}'{did_you_mean(label, names)}", hint))
+        found.append((f"unknown label '{clip(label)}'{did_you_mean(label, names)}", hint))
     spoofed = index == 0
     maker = None if word is None else known.get(word)
     if word is not None and maker is None:
         hint = "cfbench tasks show vq prints those that the taxonomy knows"
-        found.append((f"unknown {kind} '{word}'{did_you_mean(word, list(known))}", hint))
+        found.append((f"unknown {kind} '{clip(word)}'{did_you_mean(word, list(known))}", hint))
     if not generated and index is not None and spoofed != (word is not None):
         told = "spoof, but the utterance names no codec"
         if not spoofed:
@@ -321,7 +324,10 @@ def _truth_of(
         if heard is None:
             hint = f"classes of {task_id}: {', '.join(task.class_names)}"
             found.append(
-                (f"unknown {task_id} class '{said}'{did_you_mean(said, task.class_names)}", hint)
+                (
+                    f"unknown {task_id} class '{clip(said)}'{did_you_mean(said, task.class_names)}",
+                    hint,
+                )
             )
         elif not found and task.class_names[heard] != classes[task_id]:
             who = f"{word} " if spoofed else "bona fide speech "

@@ -11,8 +11,9 @@ from pathlib import Path
 import polars as pl
 
 from cfbench.errors import CfbenchError, Problem, name_some, plural
-from cfbench.tables import Table, find_undecodable_line, missing_file, open_text
+from cfbench.tables import Table, missing_file
 from cfbench.tasks import TASK_IDS, Task, load_tasks
+from cfbench.text_files import UNREADABLE, find_undecodable_line, open_text
 
 _NAME = re.compile(r"(?:.*[._-])?(bin|vq|aux|dec)_score\.txt(\.gz)?", re.IGNORECASE)
 
@@ -94,13 +95,14 @@ def _read_task(paths: list[Path], task: Task, problems: list[Problem]) -> pl.Dat
                         column.append(value)
         except UnicodeDecodeError:
             line_number = find_undecodable_line(path)
-            raise CfbenchError(f"{path}, line {line_number}: not UTF-8 text") from None
-        except (OSError, EOFError) as error:
+            hint = "save the file as UTF-8"
+            raise CfbenchError(f"{path}, line {line_number}: not UTF-8 text", hint) from None
+        except UNREADABLE as error:
             raise CfbenchError(
                 f"{path}: cannot be read ({error})", "is the compressed file cut off?"
             ) from None
         if not count:
-            problems.append(Problem(f"{path}: the file is empty"))
+            problems.append(Problem(f"{path}: the file is empty", "is it cut off?"))
         if malformed:
             problems.append(
                 Problem(

@@ -152,7 +152,7 @@ def score(
         if detection is not None and detection.detection is not None:
             if first and detection.detection_tally is not None:
                 threshold = detection.detection_tally.equal_error.threshold
-            elif threshold is not None:
+            elif threshold is not None and np.isfinite(threshold):
                 transfers[name] = _transfer(detection, threshold, order[0], name, resampling)
     tasks = {
         task_id: _task_score(
@@ -335,7 +335,10 @@ def _source_eers(data: SplitData, scored: Window) -> dict[int, Number]:
     for index, rows in enumerate(np.split(by_source, ends[:-1])):
         if rows.size:
             curve = det_curve(tally.bonafide, np.sort(scored.answers.scores[rows]))
-            found[index] = Number(value=equal_error_rate(curve).value)
+            found[index] = Number(
+                value=equal_error_rate(curve).value,
+                interval_reason="not resampled by source; the share of right answers is",
+            )
     return found
 
 
@@ -498,6 +501,8 @@ def _plain_number(
         reason = f"{plural(n_units, 'group')}: too few to resample"
     elif by_group is not None:
         interval = _interval(by_group)
+        if interval is None:
+            reason = "no resample holds every class that it needs"
     by_utterance = samples(sampled.utterances)
     return Number(
         value=value,

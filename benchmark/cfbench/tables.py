@@ -4,17 +4,16 @@ A file that cannot be read as a table at all is an error. Cells that should hold
 not are collected as problems, so that one run reports them all.
 """
 
-import csv
-import gzip
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
-from cfbench.errors import CfbenchError, Problem, did_you_mean, name_some, plural
+from cfbench.errors import CfbenchError, Problem, clip, did_you_mean, name_some, plural
+from cfbench.text_files import UNREADABLE, explain, first_line, lines_of_rows, open_text
 
 FORMATS = ("csv", "tsv", "parquet", "jsonl")
 
@@ -51,7 +50,9 @@ class Table:
         Args:
             rows: Row indices, at most a handful: a text file is read again for their lines.
         """
-        lines = _lines_of_rows(self.path, self.format, rows) if self.path else {}
+        lines = {}
+        if self.path and self.format != "parquet":
+            lines = lines_of_rows(self.path, _SEPARATORS.get(self.format), rows)
         return [f"line {lines[row]}" if row in lines else f"row {row + 1}" for row in rows]
 
 
@@ -80,8 +81,13 @@ def read_table(path: Path, is_number: Callable[[str], bool], format: str = "auto
         if format == "jsonl":
             return _with_numbers(_read_jsonl(path), path, format, is_number)
         return _read_delimited(path, format, is_number)
-    except (pl.exceptions.PolarsError, OSError, EOFError, UnicodeDecodeError) as error:
-        raise CfbenchError(*_explain(path, format, error)) from None
+    except (*UNREADABLE, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        if format == "parquet":
+            raise CfbenchError(
+                f"{path}: a damaged Parquet file ({first_line(error)})",
+                "is it cut off? copy or write it again",
+            ) from None
+        raise explain(path, _SEPARATORS.get(format), error) from None
 
 
 def frame_table(frame: pl.DataFrame, is_number: Callable[[str], bool]) -> Table:
@@ -100,27 +106,11 @@ def missing_file(path: Path) -> CfbenchError:
     """The error for a path that is not there, naming its nearest neighbour."""
     folder = path.parent
     if not folder.is_dir():
-        return CfbenchError(f"{path}: no such file; the folder {folder} is not there either")
-    siblings = [item.name for item in folder.iterdir()]
-    return CfbenchError(f"{path}: no such file{did_you_mean(path.name, siblings)}")
-
-
-def open_text(path: Path) -> io.TextIOBase:
-    """A text file, plain or .gz, decoded as UTF-8 (a byte-order mark is skipped)."""
-    if path.suffix == ".gz":
-        return io.TextIOWrapper(gzip.open(path), encoding="utf-8-sig")
-    return path.open(encoding="utf-8-sig")
-
-
-def find_undecodable_line(path: Path) -> int | None:
-    """The number of the first line that is not UTF-8, or None."""
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                line.decode()
-            except UnicodeDecodeError:
-                return number
-    return None
+        hint = f"the folder {folder} is not there either: check the path"
+        return CfbenchError(f"{path}: no such file", hint)
+    siblings = [item.name for item in folder.iterdir() if item.name != path.name]
+    near = did_you_mean(path.name, siblings)
+    return CfbenchError(f"{path}: no such file{near}", f"the folder {folder} is there")
 
 
 def _format_of(path: Path, format: str) -> str:
@@ -164,7 +154,8 @@ def _first_bytes(path: Path) -> bytes:
         with path.open("rb") as file:
             start = file.read(65536)
     except OSError as error:
-        raise CfbenchError(f"{path}: cannot be opened: {error.strerror}") from None
+        hint = "check its permissions"
+        raise CfbenchError(f"{path}: cannot be opened: {error.strerror}", hint) from None
     if not start:
         raise CfbenchError(f"{path}: the file is empty", "cfbench template writes one to fill in")
     return start
@@ -183,7 +174,8 @@ def _refuse_non_text(path: Path, start: bytes) -> None:
     if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise CfbenchError(f"{path}: text in UTF-16", "save it as UTF-8")
     if b"\0" in start:
-        raise CfbenchError(f"{path}: a binary file, not a table of text")
+        hint = "give a table as CSV, TSV, JSON Lines or Parquet, in UTF-8"
+        raise CfbenchError(f"{path}: a binary file, not a table of text", hint)
 
 
 def _read_delimited(path: Path, format: str, is_number: Callable[[str], bool]) -> Table:
@@ -192,6 +184,8 @@ def _read_delimited(path: Path, format: str, is_number: Callable[[str], bool]) -
         path, has_header=False, n_rows=1, infer_schema=False, separator=separator, glob=False
     )
     names = [(name or "").strip().removeprefix("\ufeff") for name in first.row(0)]
+    if not any(names):
+        raise CfbenchError(f"{path}: the first line is empty", "a header names the columns there")
     if len(names) == 1:
         for other, told in ((";", "semicolons"), ("\t", "tabs"), (",", "commas")):
             if other != separator and other in names[0]:
@@ -201,14 +195,31 @@ def _read_delimited(path: Path, format: str, is_number: Callable[[str], bool]) -
                 )
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
-        raise CfbenchError(f"{path}: the header names {name_some(repeated)} more than once")
-    text = {name: pl.String() for name in names}
+        raise CfbenchError(
+            f"{path}: the header names {name_some(repeated)} more than once",
+            "a column stands there once: rename or remove the other",
+        )
+    text = dict.fromkeys(names, pl.String())
     schema = {name: pl.Float64() if is_number(name) else text[name] for name in names}
+
+    def read(schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+        return pl.read_csv(
+            path,
+            separator=separator,
+            has_header=False,
+            skip_rows=1,
+            schema=schema,
+            missing_columns="insert",
+            glob=False,
+        )
+
     try:
-        frame = pl.read_csv(path, separator=separator, schema=schema, glob=False)
+        frame = read(schema)
+    except pl.exceptions.NoDataError:
+        frame = pl.DataFrame(schema=text)
     except pl.exceptions.ComputeError:
         # A cell is no number, or the file is broken. As text it can be said which.
-        frame = pl.read_csv(path, separator=separator, schema=text, glob=False)
+        frame = read(text)
     # A line without any value is no row.
     frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
     return _with_numbers(frame, path, format, is_number)
@@ -234,13 +245,15 @@ def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
             try:
                 record = json.loads(line)
             except ValueError:
-                last = not line.endswith("\n")
-                raise CfbenchError(
-                    f"{path}, line {number}: not JSON",
-                    "the file ends in the middle of a line: is it cut off?" if last else "",
-                ) from None
+                hint = "JSON Lines has one JSON object a line, an utterance each"
+                if not line.endswith("\n"):
+                    hint = "the file ends in the middle of a line: is it cut off?"
+                raise CfbenchError(f"{path}, line {number}: not JSON", hint) from None
             if not isinstance(record, dict):
-                raise CfbenchError(f"{path}, line {number}: not a JSON object")
+                raise CfbenchError(
+                    f"{path}, line {number}: not a JSON object",
+                    'write an object a line: {"utt_id": "p227_260_bigcodec", "vq": "svq"}',
+                )
             yield number, record
 
 
@@ -249,12 +262,19 @@ def _with_numbers(
 ) -> Table:
     found = Table(frame, path, format)
     if frame.height == 0:
-        raise CfbenchError(f"{found.name}: there are no rows")
+        hint = "an utterance is a row; cfbench template writes a file to fill in"
+        raise CfbenchError(f"{found.name}: there are no rows", hint)
     problems: list[Problem] = []
     columns: list[pl.Series] = []
     for column in frame.iter_columns():
-        if column.dtype.is_nested():
-            raise CfbenchError(f"{found.name}: column {column.name} holds lists, not plain values")
+        if not _is_plain(column.dtype):
+            raise CfbenchError(
+                f"{found.name}: column {clip(column.name)} holds {column.dtype}, not plain text "
+                "or numbers",
+                "write ids and classes as text, probabilities as numbers",
+            )
+        if isinstance(column.dtype, pl.Categorical | pl.Enum):
+            column = column.cast(pl.String)
         if not is_number(column.name):
             columns.append(column)
             continue
@@ -269,13 +289,19 @@ def _with_numbers(
     return Table(pl.DataFrame(columns), path, format, tuple(problems))
 
 
+def _is_plain(dtype: pl.DataType) -> bool:
+    return dtype.is_numeric() or isinstance(
+        dtype, pl.String | pl.Boolean | pl.Null | pl.Categorical | pl.Enum
+    )
+
+
 def _bad_cells(table: Table, column: pl.Series, rows: pl.Series, told: str) -> Problem:
     some = rows.head(5).to_list()
     places = [
-        place if told == "empty" else f"{place} ({column[row]})"
+        place if told == "empty" else f"{place} ({clip(str(column[row]))})"
         for row, place in zip(some, table.where(some), strict=True)
     ]
-    hint = ""
+    hint = "every utterance needs a number"
     if told == "empty" and rows.to_list() == [table.frame.height - 1]:
         hint = "it is the last row: is the file cut off?"
     return Problem(
@@ -283,65 +309,3 @@ def _bad_cells(table: Table, column: pl.Series, rows: pl.Series, told: str) -> P
         f"{'is' if len(rows) == 1 else 'are'} {told}: {name_some(places, len(rows))}",
         hint,
     )
-
-
-def _lines_of_rows(path: Path, format: str, rows: Sequence[int]) -> dict[int, int]:
-    if format not in ("jsonl", *_SEPARATORS) or path.suffix == ".zst":
-        return {}
-    wanted = set(rows)
-    found: dict[int, int] = {}
-    with open_text(path) as file:
-        for row, line in enumerate(_row_lines(file, format)):
-            if row in wanted:
-                found[row] = line
-                if len(found) == len(wanted):
-                    break
-    return found
-
-
-def _row_lines(file: io.TextIOBase, format: str) -> Iterator[int]:
-    if format == "jsonl":
-        yield from (number for number, line in enumerate(file, start=1) if line.strip())
-        return
-    reader = csv.reader(file, delimiter=_SEPARATORS[format])
-    next(reader, None)
-    try:
-        for fields in reader:
-            if any(fields):
-                yield reader.line_num
-    except csv.Error:
-        return
-
-
-def _explain(path: Path, format: str, error: Exception) -> tuple[str, str]:
-    told = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if "unexpected end of file" in told or "incomplete frame" in told.lower():
-        return f"{path}: the compressed file ends too early", "it is cut off: copy it again"
-    if isinstance(error, UnicodeDecodeError) or "utf-8" in told.lower():
-        line = None if path.suffix == ".zst" else find_undecodable_line(path)
-        at = f", line {line}" if line else ""
-        return f"{path}{at}: not UTF-8 text", "save the file as UTF-8"
-    if format in _SEPARATORS and path.suffix != ".zst":
-        broken = _broken_line(path, format)
-        if broken:
-            return broken
-    if format == "parquet":
-        return f"{path}: a damaged Parquet file ({told})", "is it cut off? copy or write it again"
-    return f"{path}: cannot be read as {format} ({told})", ""
-
-
-def _broken_line(path: Path, format: str) -> tuple[str, str] | None:
-    with open_text(path) as file:
-        reader = csv.reader(file, delimiter=_SEPARATORS[format], strict=True)
-        try:
-            width = len(next(reader))
-            for fields in reader:
-                if len(fields) > width:
-                    return (
-                        f"{path}, line {reader.line_num}: {plural(len(fields), 'field')}, but the "
-                        f"header has {width}",
-                        "a value with a separator in it must stand in double quotes",
-                    )
-        except csv.Error as error:
-            return f"{path}, line {reader.line_num}: {error}", "a quotation mark is left open"
-    return None

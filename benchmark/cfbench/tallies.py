@@ -132,24 +132,25 @@ class DecisionTally:
         # The classes of an average are those of the utterances themselves, in every resample.
         self.classes = np.bincount(answers.truth, minlength=answers.n_classes) > 0
         width = origins.truth.size * self.n_answers
-        flat = units.astype(np.int64) * origins.truth.size
-        flat += origins.codes
-        flat *= self.n_answers
-        flat += answers.codes
-        tables = [count_table(flat, n_units, width)]
-        self.total_cells: Floats = tables[0].sum(axis=0, dtype=np.float64)[None]
+        cells = origins.codes.astype(np.int64) * self.n_answers + answers.codes
+        losses = answers.losses
+        order = canonical_order(
+            [cells] if losses is None else [cells, losses.log_loss, losses.brier], units, n_units
+        )
+        cells += units.astype(np.int64) * width
+        table = count_table(cells, n_units, width)
+        self.cells = table[order]
+        self.total_cells: Floats = table.sum(axis=0, dtype=np.float64)[None]
+        self.losses: Floats | None = None
         self.total_losses: Floats | None = None
         self.calibration: Values = {}
-        if (losses := answers.losses) is not None:
-            tables.append(_loss_table(losses, units, n_units))
+        if losses is not None:
+            self.losses = _loss_table(losses, units, n_units)[order]
             self.total_losses = _loss_table(losses, None, 1)
             # Not resampled: a resample is less smooth than its sample, so its ECE is higher.
             surplus = fixed_point_sums(losses.surplus, losses.bins, ECE_BINS)
             n = np.array(float(answers.truth.size))
             self.calibration["ece"] = expected_calibration_error(surplus, n)[None]
-        order = canonical_order(tables)
-        self.cells = tables[0][order]
-        self.losses = None if answers.losses is None else tables[1][order]
 
     def __call__(self, weights: Weights) -> Values:
         """The metrics of resamples; `weights` is (replicates, units)."""
@@ -255,12 +256,12 @@ class DetectionTally:
             self.cells_of_rows[order] = cells
         unit_sides = (units[orders[0]], units[orders[1]])
         counts = self._counts(unit_sides, n_units)
-        table = rates.table(units, n_units)
-        order = canonical_order([counts, table])
+        # By the scores alone: what else is asked of them must not change the resamples.
+        order = canonical_order([is_bonafide, scores], units, n_units)
         rank = np.empty_like(order)
         rank[order] = np.arange(order.size)
         self.units = (rank[unit_sides[0]], rank[unit_sides[1]])
-        self.counts, self.sums = counts[order], table[order]
+        self.counts, self.sums = counts[order], rates.table(units, n_units)[order]
 
     def _counts(self, units: tuple[Ints, Ints], n_units: int) -> NDArray[np.floating]:
         width = 2 * self.blocks.n_blocks
@@ -374,7 +375,7 @@ class ShareTally:
         columns = [np.bincount(units[flag], minlength=n_units) for flag in flags.values()]
         table = np.column_stack([*columns, np.bincount(units, minlength=n_units)]).astype(float)
         self.totals = table.sum(axis=0)[None]
-        self.table = table[canonical_order([table])]
+        self.table = table[canonical_order(list(flags.values()), units, n_units)]
 
     def __call__(self, weights: Weights) -> Values:
         """The shares in resamples; `weights` is (replicates, units)."""

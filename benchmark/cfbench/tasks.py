@@ -144,6 +144,13 @@ class Taxonomy(_Record):
     codecs: tuple[Maker, ...] = Field(strict=False)
     generators: tuple[Maker, ...] = Field(strict=False)
 
+    @model_validator(mode="after")
+    def _unique(self) -> Self:
+        # Looking a name up twice is an error that should show when the tables are loaded.
+        _by_spelling(self.codecs)
+        _by_spelling(self.generators)
+        return self
+
     @cached_property
     def codec_by_spelling(self) -> Mapping[str, Maker]:
         """Every codec by its id and by each alias, as they stand in utterance ids."""
@@ -253,9 +260,11 @@ class Track(_Record):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        named = [*self.scored]
+        named = [*self.scored, *(version.split for version in self.published)]
         if self.resynthesised:
             named.append(self.resynthesised.otherwise)
+            named += ["dev"] if self.resynthesised.dev else []
+            named += ["id"] if self.resynthesised.id else []
         if self.generated:
             named.append(self.generated.split)
         for name in named:
@@ -282,10 +291,8 @@ def load_tasks() -> Mapping[str, Task]:
     Raises:
         CfbenchError: A task file breaks its schema.
     """
-    loaded = [
-        _validated(Task, tomllib.loads(content.text(f"tasks/{stem}.toml")), f"tasks/{stem}.toml")
-        for stem in content.names("tasks", ".toml")
-    ]
+    paths = [f"tasks/{stem}.toml" for stem in content.names("tasks", ".toml")]
+    loaded = [_validated(Task, _parsed(content.text(path), path), path) for path in paths]
     by_id: dict[str, Task] = {task.id: task for task in loaded}
     return {task_id: by_id[task_id] for task_id in TASK_IDS}
 
@@ -346,7 +353,8 @@ def find_track(name: str) -> Track:
         try:
             raw = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise CfbenchError(f"{path}: the track cannot be read: {error}") from None
+            hint = "a track file is TOML in UTF-8: see docs/protocols.md"
+            raise CfbenchError(f"{path}: the track cannot be read: {error}", hint) from None
         where = str(path)
     elif name in track_names():
         where = f"tasks/tracks/{name}.toml"
@@ -356,13 +364,17 @@ def find_track(name: str) -> Track:
             f"there is no track '{name}'{did_you_mean(name, track_names())}",
             "cfbench tracks list names those that ship; a track of your own is given as FILE.toml",
         )
-    try:
-        data = tomllib.loads(raw)
-    except tomllib.TOMLDecodeError as error:
-        raise CfbenchError(f"{where}: not TOML: {error}") from None
+    data = _parsed(raw, where)
     if name.endswith(".toml") and isinstance(data.get("protocol"), str):
         data["protocol"] = str(path.parent.resolve() / data["protocol"])
     return _validated(Track, data, where)
+
+
+def _parsed(text: str, where: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise CfbenchError(f"{where}: not TOML: {error}", "see docs/protocols.md") from None
 
 
 def _read_makers(path: str) -> tuple[Maker, ...]:

@@ -109,12 +109,13 @@ def score(
 ) -> tuple[float, float]:
     """One run of `cfbench score`."""
     place = predictions.parent
-    return run(
-        [sys.executable, "-m", "cfbench", "score", str(predictions)]
-        + ["--track", str(track or place / "track.toml")]
-        + ["--protocol", str(protocol or place / "CoRS_labels.txt")]
-        + ["--bootstrap", str(bootstrap)]
-    )
+    options = {
+        "--track": track or place / "track.toml",
+        "--protocol": protocol or place / "CoRS_labels.txt",
+        "--bootstrap": bootstrap,
+    }
+    given = [str(word) for option in options.items() for word in option]
+    return run([sys.executable, "-m", "cfbench", "score", str(predictions), *given])
 
 
 def spread(walls: list[float]) -> str:

@@ -40,11 +40,12 @@ AllowMissing = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
+EXAMPLES = {"--tasks": "bin,vq", "--split": "id"}
 DEFAULT_TRACK = "codecfake-plus"
 
 
-def split_list(text: str | None) -> list[str] | None:
-    """The words of an option like `bin,vq`; None where it was not given.
+def split_list(option: str, text: str | None) -> list[str] | None:
+    """The words of an option like `--tasks bin,vq`; None where it was not given.
 
     Raises:
         CfbenchError: It was given, and is empty.
@@ -53,5 +54,5 @@ def split_list(text: str | None) -> list[str] | None:
         return None
     words = [word.strip() for word in text.split(",") if word.strip()]
     if not words:
-        raise CfbenchError("an option that lists names is empty")
+        raise CfbenchError(f"{option} is empty", f"for example {option} {EXAMPLES[option]}")
     return words

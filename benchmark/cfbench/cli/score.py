@@ -42,15 +42,18 @@ def score(
     """
     import cfbench
     from cfbench.cli.render import render_explanation, render_scorecard
+    from cfbench.errors import CfbenchError
     from cfbench.files import write_text
 
+    if json is not None and json.exists() and file.exists() and json.samefile(file):
+        raise CfbenchError(f"{json}: the predictions themselves", "write the scorecard elsewhere")
     with working("scoring"):
         scorecard = cfbench.score(
             file,
             protocol,
             track=track,
-            splits=options.split_list(split),
-            tasks=options.split_list(tasks),
+            splits=options.split_list("--split", split),
+            tasks=options.split_list("--tasks", tasks),
             format=format,
             logits=logits,
             allow_missing=allow_missing,

@@ -33,6 +33,11 @@ def template(
 
     found = api.read_protocol(protocol, track)
     rows = write_template(
-        found, out, options.split_list(split), options.split_list(tasks), labels, force
+        found,
+        out,
+        options.split_list("--split", split),
+        options.split_list("--tasks", tasks),
+        labels,
+        force,
     )
     print_note(f"{out}: {plural(rows, 'utterance')} to fill in")

@@ -42,8 +42,8 @@ def validate(
         predictions, problems = api.check(
             file,
             found,
-            options.split_list(split),
-            options.split_list(tasks),
+            options.split_list("--split", split),
+            options.split_list("--tasks", tasks),
             format,
             logits,
             allow_missing,

@@ -1,0 +1,53 @@
+# Needs Python >= 3.11 with pip and venv, and make; sets up everything else in .venv by itself.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+EXAMPLE := tasks/example/predictions.csv
+
+.PHONY: demo test perf format clean
+.NOTPARALLEL:
+
+demo: $(VENV)/.demo
+	@echo '$$ cfbench score $(EXAMPLE) --track example'
+	@$(BIN)/cfbench score $(EXAMPLE) --track example
+	@echo
+	@echo 'These numbers are made up. Where to go next:'
+	@echo '  $(BIN)/cfbench score $(EXAMPLE) --track example --explain   everything that was computed'
+	@echo '  $(BIN)/cfbench --help   the commands'
+	@echo '  README.md   how to score a system of your own on CodecFake+'
+
+test: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest -m 'not slow'
+	$(BIN)/pytest -m slow
+
+perf: $(VENV)/.dev
+	$(BIN)/python tests/performance/score.py
+	$(BIN)/python tests/performance/coverage.py
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist benchmark/*.egg-info
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	find benchmark tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A changed pyproject.toml makes the environment anew. A stamp is set only when its step is done.
+$(VENV)/.made: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"cfbench needs Python 3.11 or newer; this is {sys.version.split()[0]}. make PYTHON=python3.12 picks another.")'
+	@echo 'setting up $(VENV) (once)'
+	@$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.made
+	@$(PIP) install -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.made
+	@$(PIP) install -e '.[dev]'
+	@touch $@ $(VENV)/.demo

@@ -1,0 +1,70 @@
+"""Fixtures of the whole suite."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import samples
+from cfbench.__main__ import main
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+# Read before the fixture below takes it away.
+_PLACES = {name: os.environ.get(name) for name in ("CFBENCH_PROTOCOLS", "CFBENCH_GOLDEN")}
+
+
+class Run(NamedTuple):
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(autouse=True)
+def _no_protocols_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CFBENCH_PROTOCOLS", raising=False)
+
+
+@pytest.fixture
+def run_cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Run]:
+    """Run `cfbench ARGUMENTS...` in this process."""
+
+    def run(*arguments: object) -> Run:
+        capsys.readouterr()
+        code = 0
+        try:
+            main([str(argument) for argument in arguments])
+        except SystemExit as leaving:
+            code = int(leaving.code or 0)
+        return Run(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def protocols() -> Path:
+    """The folder of the authors' real lists."""
+    return _place("CFBENCH_PROTOCOLS", "protocols", "the real lists of CodecFake+")
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """The folder of golden results of the authors' own code."""
+    return _place("CFBENCH_GOLDEN", "golden", "the golden results of the authors' code")
+
+
+@pytest.fixture
+def lists(tmp_path: Path) -> Path:
+    """A folder of the small made-up lists of `samples`."""
+    return samples.write_lists(tmp_path / "lists")
+
+
+def _place(variable: str, name: str, what: str) -> Path:
+    given = _PLACES[variable]
+    folder = Path(given) if given else SHARED / name
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not there: {what} do not ship with cfbench; {variable} names it")
+    return folder
