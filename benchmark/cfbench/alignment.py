@@ -16,7 +16,7 @@ class Alignment:
     """Predictions in the order of a protocol.
 
     Attributes:
-        rows: int64, (utterances of the scored splits,): the prediction's row, or -1.
+        rows: int32, (utterances of the scored splits,): the prediction's row, or -1.
         missing: How many utterances have no prediction.
         left_aside: How many predictions are of splits that were not asked for.
         problems: Missing and surplus utterances.
@@ -60,7 +60,7 @@ def align(
         problems.append(_missing_problem(asked, lacking.collect(), predictions, splits))
     if matched < ids.height:
         problems.append(_surplus_problem(ids, utterances, predictions))
-    rows = asked["row"].cast(pl.Int64).fill_null(-1).to_numpy()
+    rows = asked["row"].cast(pl.Int32).fill_null(-1).to_numpy()
     left_aside = matched - (asked.height - missing)
     return Alignment(rows, missing, left_aside, tuple(problems))
 

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from cfbench.codes import dense_codes, renumber
+from cfbench.codes import dense_codes, dense_codes_of_runs, renumber
 from cfbench.intervals import fixed_point
 from cfbench.metrics.detection import log_likelihood_ratio
 from cfbench.metrics.probability import brier, confidence_bin, log_loss
@@ -200,7 +200,7 @@ def split_data(frame: pl.DataFrame, name: str, everything: Said) -> SplitData:
         frame, here = frame.filter(inside), everything.of(inside)
     sources, source_names = dense_codes(frame["source"])
     subsets, subset_names = dense_codes(frame["subset"])
-    groups, group_names = dense_codes(frame["group"])
+    groups, group_names = dense_codes_of_runs(frame["group"])
     truth = {
         task_id: _enum_codes(frame[task_id])
         for task_id in load_tasks()

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -113,15 +114,19 @@ def score(
         raise CfbenchError("splits names nothing", "give None for all that the track scores")
     if isinstance(predictions, str | Path) and not Path(predictions).exists():
         raise missing_file(Path(predictions))
-    if not isinstance(protocol, Protocol):
-        protocol = read_protocol(protocol, track)
-    if not isinstance(predictions, Predictions):
-        predictions, problems = check(
-            predictions, protocol, splits, tasks, format, logits, allow_missing
-        )
-        if problems:
-            raise CfbenchError.of(problems)
-    return _score(predictions, protocol, splits, allow_missing, bootstrap, seed)
+    # Reading does not hold the interpreter: the two files are read side by side.
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        reading = beside.submit(_protocol, protocol, track)
+        problems: list[Problem] = []
+        if not isinstance(predictions, Predictions):
+            source = _as_source(predictions)
+            predictions, problems = inspect_predictions(source, format, logits, _tasks(tasks))
+        known = reading.result()
+    if problems:
+        # Those of the ids are reported with them, not in a second run.
+        problems += _id_problems(predictions, known, splits, allow_missing)
+        raise CfbenchError.of(problems)
+    return _score(predictions, known, splits, allow_missing, bootstrap, seed)
 
 
 def check(
@@ -140,10 +145,22 @@ def check(
     """
     found, problems = inspect_predictions(_as_source(predictions), format, logits, _tasks(tasks))
     if protocol is not None:
-        scored = splits or [name for name in protocol.track.scored if name in protocol.splits]
-        scored = protocol.only(scored).splits
-        problems += align(found, protocol, scored, allow_missing).problems
+        problems += _id_problems(found, protocol, splits, allow_missing)
     return found, problems
+
+
+def _protocol(protocol: Any, track: str | Track) -> Protocol:
+    return protocol if isinstance(protocol, Protocol) else read_protocol(protocol, track)
+
+
+def _id_problems(
+    predictions: Predictions,
+    protocol: Protocol,
+    splits: Sequence[str] | None,
+    allow_missing: bool,
+) -> tuple[Problem, ...]:
+    scored = splits or [name for name in protocol.track.scored if name in protocol.splits]
+    return align(predictions, protocol, protocol.only(scored).splits, allow_missing).problems
 
 
 def _tasks(names: Sequence[str] | None) -> list[Task] | None:

@@ -18,6 +18,14 @@ def dense_codes(column: pl.Series) -> tuple[Ints, list[str]]:
     return codes.to_numpy(), names.to_list()
 
 
+def dense_codes_of_runs(column: pl.Series) -> tuple[Ints, list[str]]:
+    """As `dense_codes`, for a column without null whose equal values mostly stand together."""
+    runs = column.rle_id().to_numpy()
+    starts = np.flatnonzero(np.diff(runs, prepend=runs[:1] - 1))
+    codes, names = dense_codes(column.gather(starts))
+    return codes[runs], names
+
+
 def renumber(codes: Ints) -> tuple[Ints, Ints]:
     """Number the codes that occur 0, 1, ... in their order.
 

@@ -27,8 +27,8 @@ TOO_FEW_UNITS = 5
 FEW_UNITS = 30
 """Below this many units an interval is given with a warning."""
 
-# Draws of one chunk; bounds memory, and does not change the stream of random numbers.
-_CHUNK = 2_500_000
+# Weights of one chunk; bounds memory, and does not change the stream of random numbers.
+_CHUNK = 3_000_000
 # Single precision holds every whole number up to here, so sums of counts below it are exact.
 _EXACT_IN_SINGLE = 2**24
 _FIXED_POINT = 2.0**36
@@ -93,11 +93,10 @@ def group_weights(n_units: int, replicates: int, seed: Sequence[int]) -> Iterato
     generator = np.random.default_rng(list(seed))
     rows = max(1, _CHUNK // n_units)
     for start in range(0, replicates, rows):
-        count = min(rows, replicates - start)
-        drawn = generator.integers(0, n_units, (count, n_units))
-        drawn += np.arange(count)[:, None] * n_units
-        weights = np.bincount(drawn.ravel(), minlength=count * n_units)
-        yield Weights(weights.reshape(count, n_units).astype(np.float32))
+        weights = np.empty((min(rows, replicates - start), n_units), dtype=np.float32)
+        for row in weights:
+            row[:] = np.bincount(generator.integers(0, n_units, n_units), minlength=n_units)
+        yield Weights(weights)
 
 
 def cell_weights(sizes: Ints, replicates: int, seed: Sequence[int]) -> Weights:

@@ -286,7 +286,8 @@ def _with_numbers(
             if len(rows):
                 problems.append(_bad_cells(found, column, rows, told))
         columns.append(numbers)
-    return Table(pl.DataFrame(columns), path, format, tuple(problems))
+    # One chunk a column: numpy then sees the values where they are, without a copy.
+    return Table(pl.DataFrame(columns).rechunk(), path, format, tuple(problems))
 
 
 def _is_plain(dtype: pl.DataType) -> bool:

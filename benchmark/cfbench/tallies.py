@@ -24,14 +24,12 @@ from cfbench.intervals import (
 from cfbench.metrics import confusion as decisions
 from cfbench.metrics.detection import (
     BAYES_THRESHOLD,
-    DetCurve,
     area_under_roc,
     det_curve,
     detection_cost,
     equal_error_rate,
     equal_error_rate_of_paper,
     llr_cost,
-    min_dcf,
 )
 from cfbench.metrics.probability import ECE_BINS, expected_calibration_error
 from cfbench.metrics.score_blocks import ScoreBlocks
@@ -242,11 +240,12 @@ class DetectionTally:
         rows = [np.flatnonzero(side) for side in (is_bonafide, ~is_bonafide)]
         orders = [side[np.argsort(scores[side])] for side in rows]
         self.bonafide, self.spoof = (scores[order] for order in orders)
-        self.curve: DetCurve = det_curve(self.bonafide, self.spoof)
-        self.equal_error = equal_error_rate(self.curve)
-        best = int(np.argmin(detection_cost(self.curve.miss, self.curve.false_alarm)))
-        around = (self.equal_error.threshold, float(self.curve.thresholds[best]))
-        self.blocks = ScoreBlocks(self.bonafide, self.spoof, self.curve, around, blocks)
+        curve = det_curve(self.bonafide, self.spoof)
+        self.equal_error = equal_error_rate(curve)
+        costs = detection_cost(curve.miss, curve.false_alarm)
+        around = (self.equal_error.threshold, float(curve.thresholds[np.argmin(costs)]))
+        self.min_dcf = float(costs.min())
+        self.blocks = ScoreBlocks(self.bonafide, self.spoof, curve, around, blocks)
         self.fixed_threshold = fixed_threshold
         rates = _Rates(scores, llr, is_bonafide, fixed_threshold)
         self.names = rates.names
@@ -299,7 +298,7 @@ class DetectionTally:
             "eer": self.equal_error.value,
             "eer_paper": equal_error_rate_of_paper(self.bonafide, self.spoof),
             "auroc": area_under_roc(self.bonafide, self.spoof),
-            "min_dcf": min_dcf(self.curve),
+            "min_dcf": self.min_dcf,
         }
         return {name: np.array([v]) for name, v in values.items()} | self._rates(self.totals)
 

@@ -125,7 +125,7 @@ def _part_windows(
     first_of_kind = first_rows(kinds, kind_sizes.size)
     given = {t: a if rows is None else a.of(rows) for t, a in data.answers.items()}
 
-    def tally(answers: GivenAnswers) -> tuple[DecisionTally, DetectionTally | None]:
+    def decision_tally(answers: GivenAnswers) -> DecisionTally:
         origins = Origins(
             codes=kinds,
             truth=answers.decided.truth[first_of_kind].astype(np.int64),
@@ -133,28 +133,31 @@ def _part_windows(
             spoofed=data.spoofed[everything][first_of_kind],
             n_sources=len(data.source_names),
         )
-        decisions = DecisionTally(answers.decided, origins, units, n_units, by_source=whole)
-        if answers.scores is None or answers.llr is None:
-            return decisions, None
+        return DecisionTally(answers.decided, origins, units, n_units, by_source=whole)
+
+    def detection_tally(answers: GivenAnswers) -> DetectionTally | None:
         is_bonafide = answers.decided.truth == 1
+        if answers.scores is None or answers.llr is None:
+            return None
         if is_bonafide.all() or not is_bonafide.any():
-            return decisions, None
-        return decisions, DetectionTally(
+            return None
+        return DetectionTally(
             answers.scores, answers.llr, is_bonafide, units, n_units, threshold, _BLOCKS
         )
 
     # numpy works without holding the interpreter, so that threads share the work: the tasks here,
     # and below the utterances beside the groups.
     with ThreadPoolExecutor(max_workers=2) as pool:
-        tallies = dict(zip(given, pool.map(tally, given.values()), strict=True))
-    detections = {t: detection for t, (_, detection) in tallies.items() if detection is not None}
+        detecting = {t: pool.submit(detection_tally, a) for t, a in given.items() if t == "bin"}
+        tallies = dict(zip(given, pool.map(decision_tally, given.values()), strict=True))
+    detections = {t: d for t, job in detecting.items() if (d := job.result()) is not None}
     shares: ShareTally | None = None
     if whole and data.joint is not None and data.spoofed.any():
         spoofed = np.flatnonzero(data.spoofed)
         flags = {name: flag[spoofed] for name, flag in data.joint.items()}
         shares = ShareTally(flags, units[spoofed], n_units)
     statistics: list[Callable[[Weights], Values]] = [
-        *(decisions for decisions, _ in tallies.values()),
+        *tallies.values(),
         *detections.values(),
         *([shares] if shares is not None else []),
     ]
@@ -177,7 +180,8 @@ def _part_windows(
     of_decisions = {task_id: next(by_statistic) for task_id in given}
     of_detection = {task_id: next(by_statistic) for task_id in detections}
     windows = {}
-    for task_id, (decisions, detection) in tallies.items():
+    for task_id, decisions in tallies.items():
+        detection = detections.get(task_id)
         decided, detected = by_utterance[task_id]
         windows[task_id] = Window(
             answers=given[task_id],
