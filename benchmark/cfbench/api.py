@@ -110,14 +110,35 @@ def score(
     for name, number in (("bootstrap", bootstrap), ("seed", seed)):
         if number < 0:
             raise CfbenchError(f"{name} is {number}", "give a whole number from 0 on")
+    said, known = read_both(
+        predictions, protocol, track, splits, tasks, format, logits, allow_missing
+    )
+    return _score(said, known, splits, allow_missing, bootstrap, seed)
+
+
+def read_both(
+    predictions: str | Path | pl.DataFrame | Predictions | Any,
+    protocol: str | Path | pl.DataFrame | Protocol | Any | None = None,
+    track: str | Track = DEFAULT_TRACK,
+    splits: Sequence[str] | None = None,
+    tasks: Sequence[str] | None = None,
+    format: str = "auto",
+    logits: bool = False,
+    allow_missing: bool = False,
+) -> tuple[Predictions, Protocol]:
+    """Read predictions and protocol, side by side; arguments as for `score`.
+
+    Raises:
+        CfbenchError: All problems of the predictions at once.
+    """
     if splits is not None and not splits:
         raise CfbenchError("splits names nothing", "give None for all that the track scores")
     if isinstance(predictions, str | Path) and not Path(predictions).exists():
         raise missing_file(Path(predictions))
-    # Reading does not hold the interpreter: the two files are read side by side.
+    problems: list[Problem] = []
+    # Reading does not hold the interpreter.
     with ThreadPoolExecutor(max_workers=1) as beside:
         reading = beside.submit(_protocol, protocol, track)
-        problems: list[Problem] = []
         if not isinstance(predictions, Predictions):
             source = _as_source(predictions)
             predictions, problems = inspect_predictions(source, format, logits, _tasks(tasks))
@@ -126,7 +147,7 @@ def score(
         # Those of the ids are reported with them, not in a second run.
         problems += _id_problems(predictions, known, splits, allow_missing)
         raise CfbenchError.of(problems)
-    return _score(predictions, known, splits, allow_missing, bootstrap, seed)
+    return predictions, known
 
 
 def check(

@@ -11,7 +11,7 @@ import numpy as np
 
 import cfbench
 from cfbench.alignment import align
-from cfbench.answers import GivenAnswers, SplitData, said, split_data
+from cfbench.answers import SplitData, said, split_data
 from cfbench.errors import CfbenchError, plural
 from cfbench.intervals import (
     FEW_UNITS,
@@ -119,74 +119,35 @@ def score(
     task_ids = [task_id for task_id in predictions.kinds if task_id in track.tasks]
     if not task_ids:
         raise CfbenchError(f"the predictions answer none of the tasks of {track.name}")
-    resampling = Resampling(bootstrap, seed)
     everything = said(predictions, alignment.rows, task_ids)
-    # Hashing does not hold the interpreter either: the digests are made beside the scores.
-    beside = ThreadPoolExecutor(max_workers=1)
-    digest = beside.submit(everything.digest, asked.frame["utt_id"])
-    digests = beside.submit(lambda: asked.digests)
-    data = {name: split_data(asked.frame, name, everything) for name in splits}
     order = [name for name in track.scored if name in splits]
     order += [name for name in splits if name not in order]
-    scored: dict[str, dict[str, SplitScore]] = {}
-    replicates: dict[str, dict[str, Window]] = {}
-    joint: dict[str, JointScore] = {}
-    transfers: dict[str, ThresholdTransfer] = {}
-    threshold: float | None = None
-    for name in order:
-        first = name == order[0]
-        windows, joint_window = split_windows(
-            data[name],
-            resampling,
-            without_largest=name != track.scored[0],
-            threshold=None if first else threshold,
-        )
-        for task_id, task_windows in windows.items():
-            scored.setdefault(task_id, {})[name] = _split_score(
-                data[name], task_windows, resampling
-            )
-            replicates.setdefault(task_id, {})[name] = task_windows[OVERALL]
-        if joint_window is not None:
-            joint[name] = _joint_score(joint_window, resampling)
-        detection = windows.get("bin", {}).get(OVERALL)
-        if detection is not None and detection.detection is not None:
-            if first and detection.detection_tally is not None:
-                threshold = detection.detection_tally.equal_error.threshold
-            elif threshold is not None and np.isfinite(threshold):
-                transfers[name] = _transfer(detection, threshold, order[0], name, resampling)
-    tasks = {
-        task_id: _task_score(
-            load_tasks()[task_id],
-            data[order[0]].answers[task_id],
-            by_split,
-            replicates[task_id],
-            transfers if task_id == "bin" else {},
-            resampling,
-        )
-        for task_id, by_split in scored.items()
-    }
-    scored_splits = {
+    resampling = Resampling(bootstrap, seed)
+    # Hashing does not hold the interpreter: the digests are made beside the scores.
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        digest = beside.submit(everything.digest, asked.frame["utt_id"])
+        digests = beside.submit(lambda: asked.digests)
+        data = {name: split_data(asked.frame, name, everything) for name in order}
+        tasks, joint = _score_splits(track, data, resampling)
+    protocol_of_splits = {
         name: ScoredSplit(
-            utterances=data[name].size,
-            groups=data[name].n_groups,
+            utterances=of_split.size,
+            groups=of_split.n_groups,
             group_unit=track.splits[name].group,
             digest=digests.result()[name],
             published=track.published_name(name, digests.result()[name]),
-            missing=data[name].missing,
+            missing=of_split.missing,
         )
-        for name in order
+        for name, of_split in data.items()
     }
-    notes = [*predictions.notes, *protocol.notes]
+    notes = _warnings(track, protocol_of_splits, tasks, resampling)
     if alignment.left_aside:
-        notes.append(
-            f"{plural(alignment.left_aside, 'prediction')} of splits that were not asked for "
-            "were left aside"
-        )
-    notes += _warnings(track, scored_splits, tasks, resampling)
+        told = plural(alignment.left_aside, "prediction was|predictions were")
+        notes.insert(0, f"{told} left aside: of splits that are not scored")
     return Scorecard(
         cfbench_version=cfbench.__version__,
         track=ScoredTrack(name=track.name, title=track.title, version=track.version),
-        protocol=scored_splits,
+        protocol=protocol_of_splits,
         predictions=ScoredPredictions(
             digest=digest.result(),
             utterances=asked.frame.height - alignment.missing,
@@ -196,8 +157,52 @@ def score(
         metrics=catalogue(set(METRICS)),
         tasks=tasks,
         joint=joint,
-        notes=tuple(dict.fromkeys(notes)),
+        notes=tuple(notes),
     )
+
+
+def _score_splits(
+    track: Track, data: dict[str, SplitData], resampling: Resampling
+) -> tuple[dict[str, TaskScore], dict[str, JointScore]]:
+    """Every task on every split, the first split giving the threshold for the others."""
+    first, *_ = data
+    scored: dict[str, dict[str, SplitScore]] = {}
+    overall: dict[str, dict[str, Window]] = {}
+    joint: dict[str, JointScore] = {}
+    transfer: ThresholdTransfer | None = None
+    threshold: float | None = None
+    for name, of_split in data.items():
+        windows, joint_window = split_windows(
+            of_split,
+            resampling,
+            without_largest=name != track.scored[0],
+            threshold=threshold,
+        )
+        for task_id, parts in windows.items():
+            scored.setdefault(task_id, {})[name] = _split_score(of_split, parts, resampling)
+            overall.setdefault(task_id, {})[name] = parts[OVERALL]
+        if joint_window is not None:
+            joint[name] = _joint_score(joint_window, resampling)
+        window = overall.get("bin", {}).get(name)
+        if window is None or window.detection_tally is None:
+            continue
+        if name == first:
+            # Infinite where every bona fide utterance is missing: then nothing is transferred.
+            found = window.detection_tally.equal_error.threshold
+            threshold = found if np.isfinite(found) else None
+        elif threshold is not None and transfer is None:
+            transfer = _transfer(window, threshold, first, name, resampling)
+    tasks = {
+        task_id: _task_score(
+            load_tasks()[task_id],
+            by_split,
+            overall[task_id],
+            transfer if task_id == "bin" else None,
+            resampling,
+        )
+        for task_id, by_split in scored.items()
+    }
+    return tasks, joint
 
 
 def _split_score(data: SplitData, windows: dict[str, Window], resampling: Resampling) -> SplitScore:
@@ -395,13 +400,13 @@ def _transfer(
 
 def _task_score(
     task: Task,
-    given: GivenAnswers,
     by_split: dict[str, SplitScore],
-    replicates: dict[str, Window],
-    transfers: dict[str, ThresholdTransfer],
+    overall: dict[str, Window],
+    transfer: ThresholdTransfer | None,
     resampling: Resampling,
 ) -> TaskScore:
-    headline = task.headline_for_labels if given.kind == "labels" else task.headline
+    given = next(iter(overall.values())).answers.kind
+    headline = task.headline_for_labels if given == "labels" else task.headline
     drop = None
     if len(by_split) == 2:
         first, second = by_split
@@ -409,16 +414,16 @@ def _task_score(
             metric=headline,
             from_split=first,
             to_split=second,
-            number=_drop(replicates[first], replicates[second], headline, resampling),
+            number=_drop(overall[first], overall[second], headline, resampling),
         )
     return TaskScore(
         title=task.title,
         version=task.version,
-        given=given.kind,
+        given=given,
         headline=headline,
         splits=by_split,
         drop=drop,
-        threshold_transfer=next(iter(transfers.values()), None),
+        threshold_transfer=transfer,
     )
 
 

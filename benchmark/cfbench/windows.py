@@ -110,6 +110,17 @@ def split_windows(
     return windows, joint
 
 
+@dataclass(frozen=True, eq=False)
+class _Tallies:
+    """Every tally of a part; their units are the part's groups."""
+
+    n_units: int
+    decisions: dict[str, DecisionTally]
+    detections: dict[str, DetectionTally]
+    shares: ShareTally | None
+    groups_with_spoofs: int
+
+
 def _part_windows(
     data: SplitData,
     part: str,
@@ -117,15 +128,53 @@ def _part_windows(
     resampling: Resampling,
     threshold: float | None,
 ) -> tuple[dict[str, Window], JointWindow | None]:
+    """The windows of one part: of some rows of the split, or of all where `rows` is None."""
+    given = {t: a if rows is None else a.of(rows) for t, a in data.answers.items()}
+    tallies = _tally(data, rows, given, threshold)
+    # numpy works without holding the interpreter: utterances are resampled beside the groups.
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        jobs = {
+            task_id: beside.submit(
+                _by_utterance, data.name, answers, tallies.detections.get(task_id), resampling
+            )
+            for task_id, answers in given.items()
+            if rows is None and resampling.replicates
+        }
+        of_decisions, of_detections, of_shares = _by_group(tallies, data.name, part, resampling)
+        by_utterance = {task_id: job.result() for task_id, job in jobs.items()}
+    windows = {}
+    for task_id, tally in tallies.decisions.items():
+        detection = tallies.detections.get(task_id)
+        decided, detected = by_utterance.get(task_id, ({}, {}))
+        windows[task_id] = Window(
+            answers=given[task_id],
+            n_groups=tallies.n_units,
+            tally=tally,
+            decisions=Sampled(tally.point(), of_decisions.get(task_id, {}), decided),
+            detection_tally=detection,
+            detection=None
+            if detection is None
+            else Sampled(detection.point(), of_detections.get(task_id, {}), detected),
+        )
+    if tallies.shares is None:
+        return windows, None
+    shares = Sampled(tallies.shares.point(), of_shares, {})
+    return windows, JointWindow(int(data.spoofed.sum()), tallies.groups_with_spoofs, shares)
+
+
+def _tally(
+    data: SplitData,
+    rows: NDArray[np.intp] | None,
+    given: dict[str, GivenAnswers],
+    threshold: float | None,
+) -> _Tallies:
     whole = rows is None
     everything = slice(None) if rows is None else rows
     units, sizes = renumber(data.groups[everything])
-    n_units = sizes.size
     kinds, kind_sizes = renumber(data.kinds[everything])
     first_of_kind = first_rows(kinds, kind_sizes.size)
-    given = {t: a if rows is None else a.of(rows) for t, a in data.answers.items()}
 
-    def decision_tally(answers: GivenAnswers) -> DecisionTally:
+    def decisions(answers: GivenAnswers) -> DecisionTally:
         origins = Origins(
             codes=kinds,
             truth=answers.decided.truth[first_of_kind].astype(np.int64),
@@ -133,71 +182,54 @@ def _part_windows(
             spoofed=data.spoofed[everything][first_of_kind],
             n_sources=len(data.source_names),
         )
-        return DecisionTally(answers.decided, origins, units, n_units, by_source=whole)
+        return DecisionTally(answers.decided, origins, units, sizes.size, by_source=whole)
 
-    def detection_tally(answers: GivenAnswers) -> DetectionTally | None:
+    def detection(answers: GivenAnswers) -> DetectionTally | None:
         is_bonafide = answers.decided.truth == 1
         if answers.scores is None or answers.llr is None:
             return None
         if is_bonafide.all() or not is_bonafide.any():
             return None
         return DetectionTally(
-            answers.scores, answers.llr, is_bonafide, units, n_units, threshold, _BLOCKS
+            answers.scores, answers.llr, is_bonafide, units, sizes.size, threshold, _BLOCKS
         )
 
-    # numpy works without holding the interpreter, so that threads share the work: the tasks here,
-    # and below the utterances beside the groups.
+    # Side by side, the dearest first.
     with ThreadPoolExecutor(max_workers=2) as pool:
-        detecting = {t: pool.submit(detection_tally, a) for t, a in given.items() if t == "bin"}
-        tallies = dict(zip(given, pool.map(decision_tally, given.values()), strict=True))
-    detections = {t: d for t, job in detecting.items() if (d := job.result()) is not None}
-    shares: ShareTally | None = None
+        detecting = {t: pool.submit(detection, a) for t, a in given.items() if t == "bin"}
+        deciding = {t: pool.submit(decisions, a) for t, a in given.items()}
+    shares, groups_with_spoofs = None, 0
     if whole and data.joint is not None and data.spoofed.any():
         spoofed = np.flatnonzero(data.spoofed)
         flags = {name: flag[spoofed] for name, flag in data.joint.items()}
-        shares = ShareTally(flags, units[spoofed], n_units)
+        shares = ShareTally(flags, units[spoofed], sizes.size)
+        groups_with_spoofs = int(np.count_nonzero(np.bincount(units[spoofed])))
+    return _Tallies(
+        n_units=sizes.size,
+        decisions={t: job.result() for t, job in deciding.items()},
+        detections={t: d for t, job in detecting.items() if (d := job.result()) is not None},
+        shares=shares,
+        groups_with_spoofs=groups_with_spoofs,
+    )
+
+
+def _by_group(
+    tallies: _Tallies, split: str, part: str, resampling: Resampling
+) -> tuple[dict[str, Values], dict[str, Values], Values]:
+    """Replicates of all tallies on the same resamples of groups: decisions, scores, shares."""
+    if not resampling.replicates or tallies.n_units < TOO_FEW_UNITS:
+        return {}, {}, {}
     statistics: list[Callable[[Weights], Values]] = [
-        *tallies.values(),
-        *detections.values(),
-        *([shares] if shares is not None else []),
+        *tallies.decisions.values(),
+        *tallies.detections.values(),
     ]
-    sampled: list[Values] = [{} for _ in statistics]
-    by_utterance: dict[str, tuple[Values, Values]] = {t: ({}, {}) for t in given}
-    if resampling.replicates:
-        with ThreadPoolExecutor(max_workers=1) as beside:
-            jobs = {
-                task_id: beside.submit(
-                    _by_utterance, data.name, answers, detections.get(task_id), resampling
-                )
-                for task_id, answers in given.items()
-                if whole
-            }
-            if n_units >= TOO_FEW_UNITS:
-                seed = (resampling.seed, _stream(f"{data.name}/{part}"))
-                sampled = replicate(statistics, n_units, resampling.replicates, seed)
-            by_utterance |= {task_id: job.result() for task_id, job in jobs.items()}
-    by_statistic = iter(sampled)
-    of_decisions = {task_id: next(by_statistic) for task_id in given}
-    of_detection = {task_id: next(by_statistic) for task_id in detections}
-    windows = {}
-    for task_id, decisions in tallies.items():
-        detection = detections.get(task_id)
-        decided, detected = by_utterance[task_id]
-        windows[task_id] = Window(
-            answers=given[task_id],
-            n_groups=n_units,
-            tally=decisions,
-            decisions=Sampled(decisions.point(), of_decisions[task_id], decided),
-            detection_tally=detection,
-            detection=None
-            if detection is None
-            else Sampled(detection.point(), of_detection[task_id], detected),
-        )
-    if shares is None:
-        return windows, None
-    n_groups = int(np.count_nonzero(np.bincount(units[data.spoofed])))
-    sampled_shares = Sampled(shares.point(), sampled[-1], {})
-    return windows, JointWindow(int(data.spoofed.sum()), n_groups, sampled_shares)
+    if tallies.shares is not None:
+        statistics.append(tallies.shares)
+    seed = (resampling.seed, _stream(f"{split}/{part}"))
+    sampled = iter(replicate(statistics, tallies.n_units, resampling.replicates, seed))
+    of_decisions = {task_id: next(sampled) for task_id in tallies.decisions}
+    of_detections = {task_id: next(sampled) for task_id in tallies.detections}
+    return of_decisions, of_detections, next(sampled, {})
 
 
 def _by_utterance(

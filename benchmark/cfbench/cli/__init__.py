@@ -12,6 +12,7 @@ app = typer.Typer(
     help="Benchmark for tracing codec-based deepfake speech to its source.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,  # the styled help would take half of the time to show it
     pretty_exceptions_enable=False,
 )
 app.command("score")(score.score)

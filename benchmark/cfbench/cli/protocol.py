@@ -11,7 +11,11 @@ from cfbench.cli.console import plain_table, print_json, print_note, results
 if TYPE_CHECKING:
     from cfbench.protocol import Protocol
 
-app = typer.Typer(help="Who the utterances are, and what is true of them.", no_args_is_help=True)
+app = typer.Typer(
+    help="Who the utterances are, and what is true of them.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 _Path = Annotated[Path, typer.Argument(help="A list, or a folder of lists.", show_default=False)]
 
@@ -20,7 +24,10 @@ _Path = Annotated[Path, typer.Argument(help="A list, or a folder of lists.", sho
 def show_protocol(
     path: _Path, track: options.Track = options.DEFAULT_TRACK, json: options.Json = False
 ) -> None:
-    """Print how many utterances there are of each split, source and class."""
+    """Print how many utterances there are.
+
+    Of each split, source and class.
+    """
     protocol, summary = _read(path, track)
     if json:
         print_json(summary)

@@ -36,11 +36,13 @@ def score(
         bool, typer.Option("--explain", help="Print everything that the scorecard holds.")
     ] = False,
 ) -> None:
-    """Score a predictions file: macro-F1 and more, in domain and out of domain, with intervals.
+    """Score a predictions file.
+
+    Macro-F1 and more, in domain and out of domain, with intervals.
 
     Example: cfbench score predictions.csv --protocol lists/ --json scorecard.json
     """
-    import cfbench
+    from cfbench import api, scoring
     from cfbench.cli.render import render_explanation, render_scorecard
     from cfbench.errors import CfbenchError
     from cfbench.files import write_text
@@ -49,18 +51,20 @@ def score(
     if json is not None and json.exists() and file.exists() and json.samefile(file):
         raise CfbenchError(f"{json}: the predictions themselves", "write the scorecard elsewhere")
     with working("scoring"):
-        scorecard = cfbench.score(
+        splits = options.split_list("--split", split)
+        predictions, known = api.read_both(
             file,
             protocol,
-            track=track,
-            splits=options.split_list("--split", split),
-            tasks=options.split_list("--tasks", tasks),
-            format=format,
-            logits=logits,
-            allow_missing=allow_missing,
-            bootstrap=bootstrap,
-            seed=seed,
+            track,
+            splits,
+            options.split_list("--tasks", tasks),
+            format,
+            logits,
+            allow_missing,
         )
+        scorecard = scoring.score(predictions, known, splits, allow_missing, bootstrap, seed)
+    for note in (*predictions.notes, *known.notes):
+        print_note(note)
     if json is not None and str(json) == "-":
         sys.stdout.write(scorecard.to_json())
         return

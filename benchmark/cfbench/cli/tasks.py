@@ -7,7 +7,9 @@ import typer
 from cfbench.cli import options
 from cfbench.cli.console import plain_table, print_json, results
 
-app = typer.Typer(help="What is measured: the four tasks.", no_args_is_help=True)
+app = typer.Typer(
+    help="What is measured: the four tasks.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @app.command("list")
@@ -30,7 +32,10 @@ def show_task(
     name: Annotated[str, typer.Argument(help="vq, vector_quantization, ...", show_default=False)],
     json: options.Json = False,
 ) -> None:
-    """Show a task: its classes, their columns and aliases, and who is in them."""
+    """Show a task.
+
+    Its classes, their columns and aliases, and which codecs and generators are in them.
+    """
     from cfbench.tasks import TRACING_IDS, find_task, load_taxonomy
 
     task = find_task(name)

@@ -23,7 +23,9 @@ def template(
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
-    """Write an empty predictions file to fill in: every utterance of the track, no answers.
+    """Write an empty predictions file to fill in.
+
+    Every utterance of the track, no answers.
 
     Example: cfbench template --protocol lists/ --out predictions.csv
     """

@@ -7,7 +7,11 @@ import typer
 from cfbench.cli import options
 from cfbench.cli.console import plain_table, print_json, results
 
-app = typer.Typer(help="On whom it is measured: datasets with splits.", no_args_is_help=True)
+app = typer.Typer(
+    help="On whom it is measured: datasets with splits.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 
 @app.command("list")
@@ -38,7 +42,10 @@ def show_track(
     ],
     json: options.Json = False,
 ) -> None:
-    """Show a track: splits, subsets, groups, lists and published protocols."""
+    """Show a track.
+
+    Its splits, subsets and groups, and the protocols that are published for it.
+    """
     from cfbench.tasks import find_track
 
     track = find_track(name)
