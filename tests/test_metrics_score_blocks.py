@@ -61,7 +61,7 @@ def brute_force(sample):
         curve = det_curve(bonafide, spoof)
         found["eer"].append(equal_error_rate(curve).value)
         found["auroc"].append(area_under_roc(bonafide, spoof))
-        found["min_dcf"].append(min_dcf(curve))
+        found["min_dcf"].append(min_dcf(curve).value)
     return {name: np.array(values) for name, values in found.items()}
 
 

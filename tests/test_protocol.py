@@ -310,7 +310,9 @@ def test_a_file_that_is_no_list_is_refused(tmp_path: Path, text: bytes, says: st
 
 
 def test_an_utterance_that_stands_twice_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CfbenchError, match=r"twice.*p227_901_bigcodec \(line [123]\)"):
+    with pytest.raises(
+        CfbenchError, match=r"twice: p227_901_bigcodec \(list.txt, line 1; list.txt, line 2"
+    ):
         read(tmp_path, 3 * "p227 p227_901_bigcodec - - spoof\n")
 
 

@@ -479,10 +479,13 @@ def test_an_interval_without_a_defined_resample_says_why():
     # Each class is in one group of its own: a resample of six that holds all four is rare.
     cells = [REAL, MVQ, SVQ, ("sq", "none", "time"), MVQ, MVQ]
     protocol = protocol_of([("id", "x", f"g{i}", cell) for i, cell in enumerate(cells)])
+    reasons = []
     for seed in range(20):
         card = cfbench.score(answers(vq=protocol["vq"]), protocol, bootstrap=1, seed=seed)
         number = overall(card, "vq").metrics["macro_f1"]
         assert (number.interval is None) == (number.interval_reason is not None)
+        reasons.append(number.interval_reason)
+    assert "no resample holds every class that it needs" in reasons
 
 
 def test_intervals_hold_the_value_and_stay_in_range():
@@ -883,3 +886,57 @@ def test_a_scorecard_is_frozen():
         card.notes = ()
     assert isinstance(card, Scorecard)
     assert math.isfinite(overall(card, "vq").metrics["macro_f1"].value)
+
+
+def test_every_source_weighing_the_same_agrees_with_resampling_generators_in_full():
+    # Ten generators, each a group: a generator drawn twice weighs twice.
+    generator = np.random.default_rng(5)
+    n, sources = 400, 10
+    source = generator.integers(0, sources, n)
+    right = generator.random(n) < np.linspace(0.2, 0.9, sources)[source]
+    names = [f"g{number}" for number in source]
+    protocol = pl.DataFrame(
+        {
+            "utt_id": [f"u{row}" for row in range(n)],
+            "split": "ood",
+            "source": names,
+            "group": names,
+            "bin": "spoof",
+            "vq": "mvq",
+            "aux": "none",
+            "dec": "time",
+        }
+    )
+    said = protocol.select(
+        "utt_id", dec=pl.when(pl.Series(right)).then(pl.lit("time")).otherwise(pl.lit("freq"))
+    )
+    number = cfbench.score(said, protocol).tasks["dec"].splits["ood"].equal_sources["accuracy"]
+    share = np.array([right[source == index].mean() for index in range(sources)])
+    assert number.value == pytest.approx(share.mean())
+    drawn = share[generator.integers(0, sources, (20_000, sources))].mean(axis=1)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    assert number.interval.low == pytest.approx(low, abs=0.02)
+    assert number.interval.high == pytest.approx(high, abs=0.02)
+
+
+def test_spoof_detection_has_no_average_over_spoofed_classes():
+    protocol, predictions = random_case(0)
+    split = cfbench.score(predictions, protocol, logits=True).tasks["bin"].splits["id"]
+    assert "macro_f1_spoofed" not in split.equal_sources
+    assert "macro_f1_spoofed" not in split.overall.metrics
+
+
+def test_a_track_that_does_not_ask_a_task_refuses_its_answers(tmp_path):
+    protocol, predictions = random_case(0)
+    track = tmp_path / "own.toml"
+    track.write_text(
+        'name = "own"\ntitle = "Own"\nversion = "1"\ndescription = ""\ntasks = ["bin", "vq"]\n'
+        'scored = ["id", "ood"]\n[splits.id]\ntitle = "In"\ngroup = "clip"\n'
+        '[splits.ood]\ntitle = "Out"\ngroup = "clip"\n'
+    )
+    asked = protocol.drop("aux", "dec")
+    said = predictions.drop("bin_bonafide")
+    with pytest.raises(CfbenchError, match="answer aux, which own does not ask"):
+        cfbench.score(said, asked, track=str(track), logits=True)
+    card = cfbench.score(said, asked, track=str(track), logits=True, tasks=["vq"])
+    assert list(card.tasks) == ["vq"]

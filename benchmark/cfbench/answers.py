@@ -183,7 +183,8 @@ def said(predictions: Predictions, rows: Ints, task_ids: Sequence[str]) -> Said:
             column = predictions.frame[name]
             columns[name] = _enum_codes(column) if labels else column.to_numpy()
     kinds = {task_id: predictions.kinds[task_id] for task_id in task_ids}
-    return Said(kinds, columns, rows, predictions.derive_bin)
+    derive_bin = predictions.derive_bin and set(TRACING_IDS) <= set(task_ids)
+    return Said(kinds, columns, rows, derive_bin)
 
 
 def split_data(frame: pl.DataFrame, name: str, everything: Said) -> SplitData:
@@ -255,8 +256,7 @@ def _answers(task: Task, here: Said, truth: NDArray[np.int8]) -> GivenAnswers:
     if kind == "labels":
         codes = here.take(task.id)
         codes[here.missing] = len(task.classes)
-        n_answers = len(task.classes) + here.any_missing
-        return GivenAnswers(task, kind, Answers(truth, codes, len(task.classes), n_answers, None))
+        return GivenAnswers(task, kind, _of_task(task, here, truth, codes, None))
     if task.id == "bin":
         return _detection(task, kind, here.take("bin_bonafide"), here, truth)
     return GivenAnswers(
@@ -321,7 +321,19 @@ def _decided(
         losses.brier[part] = fixed_point(squared)
         losses.bins[part] = confidence_bin(confidence)
         losses.surplus[part] = fixed_point((code == truth[part]) - confidence)
-    return Answers(truth, codes, len(task.classes), len(task.classes) + here.any_missing, losses)
+    return _of_task(task, here, truth, codes, losses)
+
+
+def _of_task(
+    task: Task,
+    here: Said,
+    truth: NDArray[np.int8],
+    codes: NDArray[np.int8],
+    losses: Losses | None,
+) -> Answers:
+    n_classes = len(task.classes)
+    bonafide = 0 if task.id in TRACING_IDS else None
+    return Answers(truth, codes, n_classes, n_classes + here.any_missing, bonafide, losses)
 
 
 def _most_probable(

@@ -39,19 +39,25 @@ def read_protocol(
         CfbenchError: It cannot be found or read; names files, lines and ids.
     """
     track = track if isinstance(track, Track) else find_track(track)
+    found = find_protocol(protocol, track)
+    if found is not None:
+        return found
+    raise CfbenchError(
+        f"the protocol of {track.name} is not shipped with cfbench",
+        f"give --protocol FILE-OR-FOLDER, or set {PROTOCOLS_VARIABLE}"
+        + (f"; {track.obtain}" if track.obtain else ""),
+    )
+
+
+def find_protocol(protocol: Any | None, track: Track) -> Protocol | None:
+    """As `read_protocol`, but None where none is given, shipped or named by CFBENCH_PROTOCOLS."""
     if protocol is not None:
         return _read_protocol(_as_source(protocol), track)
     shipped = shipped_protocol(track)
     if shipped is not None:
         return shipped
     folder = os.environ.get(PROTOCOLS_VARIABLE)
-    if folder:
-        return _read_protocol(folder, track)
-    raise CfbenchError(
-        f"the protocol of {track.name} is not shipped with cfbench",
-        f"give --protocol FILE-OR-FOLDER, or set {PROTOCOLS_VARIABLE}"
-        + (f"; {track.obtain}" if track.obtain else ""),
-    )
+    return _read_protocol(folder, track) if folder else None
 
 
 def read_predictions(
@@ -180,8 +186,8 @@ def _id_problems(
     splits: Sequence[str] | None,
     allow_missing: bool,
 ) -> tuple[Problem, ...]:
-    scored = splits or [name for name in protocol.track.scored if name in protocol.splits]
-    return align(predictions, protocol, protocol.only(scored).splits, allow_missing).problems
+    scored = protocol.only(splits or protocol.scored).splits
+    return align(predictions, protocol, scored, allow_missing).problems
 
 
 def _tasks(names: Sequence[str] | None) -> list[Task] | None:
@@ -193,6 +199,11 @@ def _as_source(source: Any) -> str | Path | pl.DataFrame:
         return source
     try:
         return pl.DataFrame(source)
+    except ImportError as error:
+        raise CfbenchError(
+            f"a {type(source).__name__} of {type(source).__module__} cannot be read ({error})",
+            "pip install pyarrow, or give a path or a polars frame",
+        ) from None
     except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
         raise CfbenchError(
             f"a {type(source).__name__} is neither a path nor a frame ({error})",

@@ -44,16 +44,19 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
-def name_some(items: Sequence[object], count: int | None = None, shown: int = 5) -> str:
+def name_some(
+    items: Sequence[object], count: int | None = None, shown: int = 5, width: int = 80
+) -> str:
     """Up to five offenders, and how many more there are.
 
     Args:
         items: The offenders, or the first few of them.
         count: How many there are in all, where `items` holds only the first few.
         shown: How many to name.
+        width: How long a name may be.
     """
     count = len(items) if count is None else count
-    named = ", ".join(clip(str(item)) for item in items[:shown])
+    named = ", ".join(clip(str(item), width) for item in items[:shown])
     more = count - min(len(items), shown)
     return f"{named} and {more:,} more" if more > 0 else named
 

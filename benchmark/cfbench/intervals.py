@@ -158,7 +158,9 @@ def fixed_point_sums(fixed: Floats, units: Ints | None, n_units: int = 1) -> Flo
     """
     if units is None:
         return np.array([fixed.astype(np.int64).sum() / _FIXED_POINT])
-    return np.bincount(units, fixed, n_units) / _FIXED_POINT
+    sums = np.zeros(n_units, dtype=np.int64)
+    np.add.at(sums, units, fixed.astype(np.int64))
+    return sums / _FIXED_POINT
 
 
 def canonical_order(columns: Sequence[NDArray[Any]], units: Ints, n_units: int) -> NDArray[np.intp]:

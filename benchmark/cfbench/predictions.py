@@ -49,7 +49,7 @@ class Predictions:
         """The columns of `frame` that belong to a task."""
         if self.kinds[task_id] == "labels":
             return (task_id,)
-        return ("bin_bonafide",) if task_id == "bin" else load_tasks()[task_id].columns
+        return load_tasks()[task_id].score_columns
 
 
 def read_predictions(
@@ -107,7 +107,7 @@ def inspect_predictions(
         problems_of_columns += [
             Problem(
                 f"{table.name}: no columns for the task {task.id}",
-                f"give {task.label_column} (labels) or {', '.join(_number_columns(task))}",
+                f"give {task.label_column} (labels) or {', '.join(task.score_columns)}",
             )
             for task in wanted
             if task.id not in given and not (task.id == "bin" and derive_bin)
@@ -146,10 +146,6 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return shifted / shifted.sum(axis=0)
 
 
-def _number_columns(task: Task) -> tuple[str, ...]:
-    return ("bin_bonafide",) if task.id == "bin" else task.columns
-
-
 def _column_problems(table: Table) -> list[Problem]:
     tasks = load_tasks().values()
     known = ["utt_id", *(c for task in tasks for c in (task.label_column, *task.columns))]
@@ -174,12 +170,12 @@ def _column_problems(table: Table) -> list[Problem]:
         )
     for task in tasks:
         numbers = [name for name in task.columns if name in there]
-        lacking = [name for name in _number_columns(task) if name not in there]
+        lacking = [name for name in task.score_columns if name not in there]
         if numbers and lacking:
             problems.append(
                 Problem(
                     f"{table.name}: {', '.join(numbers)} without {', '.join(lacking)}",
-                    f"a task needs all of {', '.join(_number_columns(task))}",
+                    f"a task needs all of {', '.join(task.score_columns)}",
                 )
             )
         if numbers and task.label_column in there:
@@ -199,7 +195,7 @@ def _given_kinds(table: Table, tasks: Sequence[Task], logits: bool) -> dict[str,
     for task in tasks:
         if task.label_column in there:
             kinds[task.id] = "labels"
-        elif set(_number_columns(task)) <= there:
+        elif set(task.score_columns) <= there:
             kinds[task.id] = "logits" if logits else "probabilities"
     return kinds
 

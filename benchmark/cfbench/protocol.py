@@ -14,7 +14,7 @@ A protocol is one frame with a row an utterance, whatever list it was read from:
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -56,6 +56,11 @@ class Protocol:
         there = set(self.frame["split"].unique().to_list())
         return tuple(name for name in self.track.splits if name in there)
 
+    @property
+    def scored(self) -> list[str]:
+        """Those of its splits that the track scores, in the track's order."""
+        return [name for name in self.track.scored if name in self.splits]
+
     @cached_property
     def digests(self) -> Mapping[str, str]:
         """A SHA-256 of each split's utterances and truth, independent of the order of rows."""
@@ -84,6 +89,15 @@ class Protocol:
             return self
         frame = self.frame.filter(pl.col("split").is_in(list(splits)))
         return Protocol(self.track, frame, self.files, self.notes)
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """The rows of one list or table; `where` says in which lines some of them stand."""
+
+    name: str
+    frame: pl.DataFrame
+    where: Callable[[Sequence[int]], list[str]]
 
 
 def read_protocol(path: str | Path | pl.DataFrame, track: Track) -> Protocol:
@@ -152,30 +166,30 @@ def summarise(protocol: Protocol) -> dict[str, Any]:
 
 def _read_folder(folder: Path, track: Track) -> Protocol:
     places = [folder, *sorted(item for item in folder.iterdir() if item.is_dir())]
-    frames: list[pl.DataFrame] = []
-    files: list[str] = []
+    parts: list[_Part] = []
     notes: list[str] = []
     for wanted in track.lists:
         path = _first_there(places, wanted.files)
         if path is None:
             continue
-        frame = _read_list(path, track)
-        frames.append(frame)
-        files.append(path.name)
+        whole = _read_list(path, track)
+        parts.append(whole)
         for name in wanted.contains:
-            part_path = _first_there([path.parent], [name])
-            if part_path is not None:
-                part = _read_list(part_path, track)
-                _check_contained(part, part_path, frame, path)
-                notes.append(f"{name} is part of {path.name}: {part.height:,} rows, all agree")
-    if not frames:
+            contained = _first_there([path.parent], [name])
+            if contained is not None:
+                part = _read_list(contained, track)
+                _check_contained(part, whole)
+                rows = part.frame.height
+                notes.append(f"{name} is part of {path.name}: {rows:,} rows, all agree")
+    if not parts:
         known = [name for wanted in track.lists for name in wanted.files]
         raise CfbenchError(
             f"{folder}: holds none of the lists of {track.name}"
             + (f" ({', '.join(known)})" if known else ""),
             "give the folder that holds them, or one list",
         )
-    return Protocol(track, _finished(frames, track), tuple(files), tuple(notes))
+    files = tuple(Path(part.name).name for part in parts)
+    return Protocol(track, _finished(parts, track), files, tuple(notes))
 
 
 def _first_there(places: Sequence[Path], names: Sequence[str]) -> Path | None:
@@ -183,29 +197,29 @@ def _first_there(places: Sequence[Path], names: Sequence[str]) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def _check_contained(part: pl.DataFrame, path: Path, whole: pl.DataFrame, of: Path) -> None:
-    columns = [name for name in part.columns if name != "line"]
-    strange = part.join(whole, on=columns, how="anti", nulls_equal=True)
+def _check_contained(part: _Part, whole: _Part) -> None:
+    strange = part.frame.join(whole.frame, on=COLUMNS, how="anti", nulls_equal=True)
     if strange.height:
         raise CfbenchError(
-            f"{path}: {plural(strange.height, 'row')} contradict {of.name}: "
-            + name_some(strange["utt_id"].head(5).to_list(), strange.height),
+            f"{part.name}: {plural(strange.height, 'row contradicts|rows contradict')} "
+            f"{whole.name}: " + name_some(strange["utt_id"].head(5).to_list(), strange.height),
             "the two lists are of different versions: use those of one",
         )
 
 
-def _read_list(path: Path, track: Track) -> pl.DataFrame:
+def _read_list(path: Path, track: Track) -> _Part:
     suffixes = [suffix.casefold().removeprefix(".") for suffix in path.suffixes]
     if set(suffixes) & set(FORMATS):
         return _from_table(read_table(path, _never), track)
-    return protocol_lists.read_list(path, track)
+    frame = protocol_lists.read_list(path, track)
+    return _Part(str(path), frame, lambda rows: [f"line {frame['line'][row]}" for row in rows])
 
 
 def _never(_: str) -> bool:
     return False
 
 
-def _from_table(table: Table, track: Track) -> pl.DataFrame:
+def _from_table(table: Table, track: Track) -> _Part:
     frame = table.frame
     problems = [
         Problem(f"{table.name}: unknown column '{name}'{did_you_mean(name, COLUMNS)}")
@@ -260,9 +274,9 @@ def _from_table(table: Table, track: Track) -> pl.DataFrame:
     if problems:
         raise CfbenchError.of(problems)
     _check_bona_fide(frame, table, track)
-    if track.protocol is None or frame["subset"].null_count() == frame.height:
+    if frame["subset"].null_count() == frame.height:
         frame = frame.with_columns(protocol_lists.subset_of(track))
-    return frame.with_row_index("line", offset=2).with_columns(pl.col("line").cast(pl.Int64))
+    return _Part(table.name, frame, table.where)
 
 
 def _check_bona_fide(frame: pl.DataFrame, table: Table, track: Track) -> None:
@@ -278,24 +292,23 @@ def _check_bona_fide(frame: pl.DataFrame, table: Table, track: Track) -> None:
             )
 
 
-def _finished(frames: Sequence[pl.DataFrame], track: Track) -> pl.DataFrame:
+def _finished(parts: Sequence[_Part], track: Track) -> pl.DataFrame:
     """One frame of the columns, sorted by utt_id, after the ids are found to be unique."""
-    frame = pl.concat([frame.select(*COLUMNS, "line") for frame in frames])
-    frame = frame.sort("utt_id")
-    twice = (
-        frame["utt_id"].to_frame().select(pl.col("utt_id") == pl.col("utt_id").shift()).to_series()
-    )
+    frame = pl.concat([part.frame.select(COLUMNS) for part in parts]).sort("utt_id")
+    twice = frame.select(pl.col("utt_id") == pl.col("utt_id").shift()).to_series()
     if twice.any():
-        again = frame.filter(twice)
+        again = frame["utt_id"].filter(twice).unique(maintain_order=True)
+        named = []
+        for word in again.head(5):
+            places = []
+            for part in parts:
+                rows = (part.frame["utt_id"] == word).arg_true().head(5).to_list()
+                places += [f"{Path(part.name).name}, {place}" for place in part.where(rows)]
+            named.append(f"{word} ({'; '.join(places)})")
         raise CfbenchError(
-            f"{plural(again.height, 'utterance stands|utterances stand')} in the protocol twice: "
-            + name_some(
-                [
-                    f"{row[0]} (line {row[1]})"
-                    for row in again.head(5).select("utt_id", "line").rows()
-                ],
-                again.height,
-            )
+            f"{plural(len(again), 'utterance stands|utterances stand')} in the protocol twice: "
+            + name_some(named, len(again), width=300),
+            "an utterance has one row",
         )
     enums = {"split": pl.Enum(list(track.splits))} | {
         task.id: pl.Enum(task.class_names) for task in load_tasks().values()

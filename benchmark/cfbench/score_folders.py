@@ -65,7 +65,7 @@ def read_score_folder(folder: Path) -> tuple[Table, tuple[str, ...]]:
 
 
 def _read_task(paths: list[Path], task: Task, problems: list[Problem]) -> pl.DataFrame:
-    columns = ("bin_bonafide",) if task.id == "bin" else task.columns
+    columns = task.score_columns
     ids: list[str] = []
     values: list[list[float]] = [[] for _ in columns]
     seen: dict[str, str] = {}

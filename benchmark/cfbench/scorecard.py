@@ -6,14 +6,24 @@
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from cfbench.errors import CfbenchError
 from cfbench.metrics.catalogue import METRICS
+from cfbench.tasks import TASK_IDS
 
 SCHEMA_VERSION: Literal["1"] = "1"
+
+
+_Value = TypeVar("_Value")
+
+
+def _in_order(values: dict[str, _Value]) -> dict[str, _Value]:
+    """Tasks and metrics in the order in which they are reported; JSON has them sorted."""
+    order = [*TASK_IDS, *METRICS]
+    return {key: values[key] for key in sorted(values, key=order.index)}
 
 
 class _Part(BaseModel):
@@ -40,6 +50,10 @@ class Number(_Part):
     interval: Interval | None = None
     interval_reason: str | None = None
     utterance_interval: Interval | None = None
+
+
+Numbers = Annotated[dict[str, Number], AfterValidator(_in_order)]
+"""Numbers by the key of their metric."""
 
 
 class Metric(_Part):
@@ -82,7 +96,7 @@ class View(_Part):
     utterances: int
     groups: int
     support: dict[str, int]
-    metrics: dict[str, Number]
+    metrics: Numbers
     classes: tuple[ClassScore, ...]
     confusion: tuple[tuple[int, ...], ...]
     answers: tuple[str, ...]
@@ -128,7 +142,7 @@ class SplitScore(_Part):
     overall: View
     subsets: dict[str, View]
     without_largest_source: WithoutLargest | None
-    equal_sources: dict[str, Number]
+    equal_sources: Numbers
     sources: tuple[SourceScore, ...]
     worst_source: str | None
     trivial: dict[str, dict[str, float | None]]
@@ -170,7 +184,7 @@ class JointScore(_Part):
 
     utterances: int
     groups: int
-    metrics: dict[str, Number]
+    metrics: Numbers
 
 
 class ScoredSplit(_Part):
@@ -218,8 +232,8 @@ class Scorecard(_Part):
     protocol: dict[str, ScoredSplit]
     predictions: ScoredPredictions
     settings: Settings
-    metrics: dict[str, Metric]
-    tasks: dict[str, TaskScore]
+    metrics: Annotated[dict[str, Metric], AfterValidator(_in_order)]
+    tasks: Annotated[dict[str, TaskScore], AfterValidator(_in_order)]
     joint: dict[str, JointScore]
     notes: tuple[str, ...]
 
@@ -256,6 +270,6 @@ def json_schema() -> str:
     return json.dumps(Scorecard.model_json_schema(), sort_keys=True, indent=1) + "\n"
 
 
-def catalogue(keys: set[str]) -> dict[str, Metric]:
-    """The descriptions of metrics, by key."""
-    return {key: Metric(**info._asdict()) for key, info in METRICS.items() if key in keys}
+def catalogue() -> dict[str, Metric]:
+    """The descriptions of all metrics, by key."""
+    return {key: Metric(**info._asdict()) for key, info in METRICS.items()}

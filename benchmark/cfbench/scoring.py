@@ -17,18 +17,24 @@ from cfbench.intervals import (
     FEW_UNITS,
     LEVEL,
     TOO_FEW_UNITS,
-    percentile_interval,
 )
 from cfbench.metrics import confusion as decisions
 from cfbench.metrics.catalogue import METRICS
 from cfbench.metrics.detection import det_curve, equal_error_rate
 from cfbench.metrics.trivial import trivial_confusions
+from cfbench.numbers import (
+    DECISION_METRICS,
+    DETECTION_METRICS,
+    JOINT_METRICS,
+    PROBABILITY_METRICS,
+    number_of,
+    plain_number,
+)
 from cfbench.predictions import Predictions
 from cfbench.protocol import Protocol
 from cfbench.scorecard import (
     ClassScore,
     Drop,
-    Interval,
     JointScore,
     Number,
     Scorecard,
@@ -44,7 +50,7 @@ from cfbench.scorecard import (
     WithoutLargest,
     catalogue,
 )
-from cfbench.tallies import Floats, Values
+from cfbench.tallies import Values
 from cfbench.tasks import Task, Track, load_tasks
 from cfbench.windows import (
     OVERALL,
@@ -56,26 +62,6 @@ from cfbench.windows import (
     Window,
     split_windows,
 )
-
-DECISION_METRICS = (
-    "macro_f1",
-    "macro_f1_spoofed",
-    "weighted_f1",
-    "accuracy",
-    "balanced_accuracy",
-)
-PROBABILITY_METRICS = ("log_loss", "brier", "ece")
-DETECTION_METRICS = ("eer", "eer_paper", "auroc", "min_dcf", "act_dcf", "cllr")
-NOT_RESAMPLED = {
-    "ece": "a resample is less smooth than its sample, so its calibration error is higher",
-    "eer_paper": "for parity only; eer has an interval",
-}
-"""Metrics without an interval, and why."""
-
-JOINT_METRICS = ("exact_match", "unknown_combination", "contradiction", "bin_contradiction")
-
-# Interval ends are given to nine decimals: what lies beyond is noise of the matrix product.
-_DECIMALS = 9
 
 
 def score(
@@ -105,7 +91,7 @@ def score(
     """
     track = protocol.track
     if splits is None:
-        splits = [name for name in track.scored if name in protocol.splits]
+        splits = protocol.scored
         if not splits:
             raise CfbenchError(
                 f"the protocol has no utterances of the scored splits of {track.name} "
@@ -116,12 +102,14 @@ def score(
     alignment = align(predictions, protocol, splits, allow_missing)
     if alignment.problems:
         raise CfbenchError.of(alignment.problems)
-    task_ids = [task_id for task_id in predictions.kinds if task_id in track.tasks]
-    if not task_ids:
-        raise CfbenchError(f"the predictions answer none of the tasks of {track.name}")
-    everything = said(predictions, alignment.rows, task_ids)
-    order = [name for name in track.scored if name in splits]
-    order += [name for name in splits if name not in order]
+    for task_id in predictions.kinds:
+        if task_id not in track.tasks:
+            raise CfbenchError(
+                f"the predictions answer {task_id}, which {track.name} does not ask",
+                f"leave it out: --tasks {','.join(track.tasks)}",
+            )
+    everything = said(predictions, alignment.rows, list(predictions.kinds))
+    order = [name for name in track.splits if name in splits]
     resampling = Resampling(bootstrap, seed)
     # Hashing does not hold the interpreter: the digests are made beside the scores.
     with ThreadPoolExecutor(max_workers=1) as beside:
@@ -154,7 +142,7 @@ def score(
             left_aside=alignment.left_aside,
         ),
         settings=Settings(bootstrap=bootstrap, seed=seed, level=LEVEL, allow_missing=allow_missing),
-        metrics=catalogue(set(METRICS)),
+        metrics=catalogue(),
         tasks=tasks,
         joint=joint,
         notes=tuple(notes),
@@ -212,8 +200,9 @@ def _split_score(data: SplitData, windows: dict[str, Window], resampling: Resamp
     spoofing = [row for row in sources if row.spoof_accuracy.value is not None]
     worst = min(spoofing, key=lambda row: (row.spoof_accuracy.value, row.source), default=None)
     equal = {
-        metric: _number(overall.decisions, f"equal_sources/{metric}", overall, resampling, metric)
+        metric: number_of(overall.decisions, f"equal_sources/{metric}", overall, resampling, metric)
         for metric in DECISION_METRICS
+        if f"equal_sources/{metric}" in overall.decisions.point
     }
     return SplitScore(
         overall=_view(overall, resampling),
@@ -239,13 +228,14 @@ def _view(scored: Window, resampling: Resampling) -> View:
     confusion = scored.tally.confusion().astype(np.int64)
     support, predicted = point["support"][0], decisions.predicted(confusion.astype(np.float64))
     metrics = {
-        name: _number(scored.decisions, name, scored, resampling)
+        name: number_of(scored.decisions, name, scored, resampling)
         for name in DECISION_METRICS + PROBABILITY_METRICS
-        if not (task.id == "bin" and name == "macro_f1_spoofed")
+        if name != "macro_f1_spoofed" or scored.answers.decided.bonafide is not None
     }
     if task.id == "bin":
         metrics |= {
-            name: _number(scored.detection, name, scored, resampling) for name in DETECTION_METRICS
+            name: number_of(scored.detection, name, scored, resampling)
+            for name in DETECTION_METRICS
         }
     classes = tuple(
         ClassScore(
@@ -253,7 +243,7 @@ def _view(scored: Window, resampling: Resampling) -> View:
             support=int(support[index]),
             predicted=int(predicted[index]),
             **{
-                kind: _number(scored.decisions, f"class_{kind}", scored, resampling, kind, index)
+                kind: number_of(scored.decisions, f"class_{kind}", scored, resampling, kind, index)
                 for kind in ("precision", "recall", "f1")
             },
         )
@@ -308,7 +298,7 @@ def _source_scores(
         made = origins.truth[(origins.source == index) & origins.spoofed]
         groups = int(data.groups_of_source[index])
         numbers = {
-            name: _number(
+            name: number_of(
                 scored.decisions, f"source/{name}", scored, resampling, name, index, groups
             )
             for name in ("accuracy", "spoof_accuracy", "bonafide_accuracy")
@@ -378,7 +368,7 @@ def _joint_score(window: JointWindow, resampling: Resampling) -> JointScore:
         utterances=window.utterances,
         groups=window.n_groups,
         metrics={
-            name: _plain_number(window.shares, name, window.n_groups, resampling)
+            name: plain_number(window.shares, name, window.n_groups, resampling)
             for name in JOINT_METRICS
             if name in window.shares.point
         },
@@ -393,8 +383,8 @@ def _transfer(
         threshold=threshold,
         from_split=from_split,
         to_split=to_split,
-        miss=_plain_number(scored.detection, "miss", scored.n_groups, resampling),
-        false_alarm=_plain_number(scored.detection, "false_alarm", scored.n_groups, resampling),
+        miss=plain_number(scored.detection, "miss", scored.n_groups, resampling),
+        false_alarm=plain_number(scored.detection, "false_alarm", scored.n_groups, resampling),
     )
 
 
@@ -446,84 +436,7 @@ def _drop(first: Window, second: Window, metric: str, resampling: Resampling) ->
         difference(one.groups, two.groups),
         difference(one.utterances, two.utterances),
     )
-    return _plain_number(sampled, metric, min(first.n_groups, second.n_groups), resampling)
-
-
-_REASONS = {
-    **dict.fromkeys(DECISION_METRICS, "no class has support"),
-    **dict.fromkeys(PROBABILITY_METRICS, "there are no utterances"),
-    "precision": "the class was never answered",
-    "recall": "the class has no support",
-    "f1": "the class has no support",
-    "accuracy": "there are no utterances",
-    "spoof_accuracy": "the source has no spoofed utterances",
-    "bonafide_accuracy": "the source has no bona fide utterances",
-    "macro_f1_spoofed": "no spoofed class has support",
-}
-
-
-def _number(
-    sampled: Sampled | None,
-    key: str,
-    scored: Window,
-    resampling: Resampling,
-    metric: str | None = None,
-    column: int | None = None,
-    n_units: int | None = None,
-) -> Number:
-    """A metric of a task with its intervals, or the reason why there is none."""
-    metric = metric or key
-    if sampled is None or key not in sampled.point:
-        if scored.answers.kind == "labels":
-            return Number(value=None, reason="only labels are given")
-        return Number(value=None, reason="only one of bona fide and spoof occurs")
-    return _plain_number(
-        sampled, key, scored.n_groups if n_units is None else n_units, resampling, metric, column
-    )
-
-
-def _plain_number(
-    sampled: Sampled,
-    key: str,
-    n_units: int,
-    resampling: Resampling,
-    metric: str | None = None,
-    column: int | None = None,
-) -> Number:
-    def samples(values: Values) -> Floats | None:
-        found = values.get(key)
-        return found if found is None or column is None else found[:, column]
-
-    point = samples(sampled.point)
-    value = float(point[0]) if point is not None else np.nan
-    if np.isnan(value):
-        return Number(value=None, reason=_REASONS.get(metric or key, "not defined"))
-    interval, reason = None, None
-    by_group = samples(sampled.groups)
-    if (metric or key) in NOT_RESAMPLED:
-        reason = NOT_RESAMPLED[metric or key]
-    elif resampling.replicates and n_units < TOO_FEW_UNITS:
-        reason = f"{plural(n_units, 'group')}: too few to resample"
-    elif by_group is not None:
-        interval = _interval(by_group)
-        if interval is None:
-            reason = "no resample holds every class that it needs"
-    by_utterance = samples(sampled.utterances)
-    return Number(
-        value=value,
-        interval=interval,
-        interval_reason=reason,
-        utterance_interval=None if by_utterance is None else _interval(by_utterance),
-    )
-
-
-def _interval(samples: Floats) -> Interval | None:
-    found = percentile_interval(samples)
-    if found is None:
-        return None
-    # Minus zero would be another string of bytes.
-    low, high = (round(end, _DECIMALS) + 0.0 for end in (found.low, found.high))
-    return Interval(low=low, high=high, replicates=found.replicates)
+    return plain_number(sampled, metric, min(first.n_groups, second.n_groups), resampling)
 
 
 def _or_none(value: float) -> float | None:

@@ -6,7 +6,7 @@ its rows, so that the point estimate (all weights one) and 1,000 replicates shar
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ from cfbench.metrics.detection import (
     equal_error_rate,
     equal_error_rate_of_paper,
     llr_cost,
+    min_dcf,
 )
 from cfbench.metrics.probability import ECE_BINS, expected_calibration_error
 from cfbench.metrics.score_blocks import ScoreBlocks
@@ -78,6 +79,7 @@ class Answers:
         codes: int8, (utterances,), answered class indices; `n_classes` where there is none.
         n_classes: K.
         n_answers: K, or K + 1 where answers may be missing.
+        bonafide: The class of bona fide speech, if there is more than one class of spoofs.
         losses: None where only labels are given.
     """
 
@@ -85,11 +87,12 @@ class Answers:
     codes: NDArray[np.int8]
     n_classes: int
     n_answers: int
+    bonafide: int | None
     losses: Losses | None
 
     def __getitem__(self, rows: NDArray[Any]) -> "Answers":
         losses = None if self.losses is None else self.losses[rows]
-        return Answers(self.truth[rows], self.codes[rows], self.n_classes, self.n_answers, losses)
+        return replace(self, truth=self.truth[rows], codes=self.codes[rows], losses=losses)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +129,7 @@ class DecisionTally:
         self, answers: Answers, origins: Origins, units: Ints, n_units: int, by_source: bool
     ) -> None:
         self.n_classes, self.n_answers = answers.n_classes, answers.n_answers
+        self.bonafide = answers.bonafide
         self.origins, self.by_source = origins, by_source
         # The classes of an average are those of the utterances themselves, in every resample.
         self.classes = np.bincount(answers.truth, minlength=answers.n_classes) > 0
@@ -139,6 +143,9 @@ class DecisionTally:
         table = count_table(cells, n_units, width)
         self.cells = table[order]
         self.total_cells: Floats = table.sum(axis=0, dtype=np.float64)[None]
+        n_of_kind = self.total_cells.reshape(1, -1, self.n_answers).sum(axis=2)
+        n_of_source = _gathered(n_of_kind, origins.source, origins.n_sources)[0]
+        self.share: Floats = 1.0 / n_of_source[origins.source]
         self.losses: Floats | None = None
         self.total_losses: Floats | None = None
         self.calibration: Values = {}
@@ -167,7 +174,7 @@ class DecisionTally:
         matrix = self._confusion(cells)
         support = decisions.support(matrix)
         values = {
-            **_decision_metrics(matrix, self.classes),
+            **_decision_metrics(matrix, self.classes, self.bonafide),
             "support": support,
             "class_precision": decisions.precision(matrix),
             "class_recall": decisions.recall(matrix),
@@ -190,10 +197,9 @@ class DecisionTally:
         origins = self.origins
         n = cells.sum(axis=2)
         right = cells[:, np.arange(origins.truth.size), origins.truth]
-        n_source = _gathered(n, origins.source, origins.n_sources)
-        share = 1.0 / np.where(n_source > 0, n_source, np.inf)
-        equal = _gathered(cells * share[:, origins.source, None], origins.truth, self.n_classes)
-        metrics = _decision_metrics(equal, self.classes)
+        # The weight is that of the source in the sample: one drawn twice counts twice.
+        equal = _gathered(cells * self.share[:, None], origins.truth, self.n_classes)
+        metrics = _decision_metrics(equal, self.classes, self.bonafide)
         values = {f"equal_sources/{name}": value for name, value in metrics.items()}
         for name, kinds in (
             ("accuracy", np.ones_like(origins.spoofed)),
@@ -242,9 +248,8 @@ class DetectionTally:
         self.bonafide, self.spoof = (scores[order] for order in orders)
         curve = det_curve(self.bonafide, self.spoof)
         self.equal_error = equal_error_rate(curve)
-        costs = detection_cost(curve.miss, curve.false_alarm)
-        around = (self.equal_error.threshold, float(curve.thresholds[np.argmin(costs)]))
-        self.min_dcf = float(costs.min())
+        self.min_dcf = min_dcf(curve)
+        around = (self.equal_error.threshold, self.min_dcf.threshold)
         self.blocks = ScoreBlocks(self.bonafide, self.spoof, curve, around, blocks)
         self.fixed_threshold = fixed_threshold
         rates = _Rates(scores, llr, is_bonafide, fixed_threshold)
@@ -298,7 +303,7 @@ class DetectionTally:
             "eer": self.equal_error.value,
             "eer_paper": equal_error_rate_of_paper(self.bonafide, self.spoof),
             "auroc": area_under_roc(self.bonafide, self.spoof),
-            "min_dcf": self.min_dcf,
+            "min_dcf": self.min_dcf.value,
         }
         return {name: np.array([v]) for name, v in values.items()} | self._rates(self.totals)
 
@@ -402,16 +407,18 @@ def utterance_cells(answers: Answers) -> tuple[Ints, int]:
     return cells, sizes.size
 
 
-def _decision_metrics(matrix: Floats, classes: NDArray[np.bool_]) -> Values:
-    spoofed = classes.copy()
-    spoofed[0] = False
-    return {
+def _decision_metrics(matrix: Floats, classes: NDArray[np.bool_], bonafide: int | None) -> Values:
+    values = {
         "macro_f1": decisions.macro_f1(matrix, classes),
-        "macro_f1_spoofed": decisions.macro_f1(matrix, spoofed),
         "weighted_f1": decisions.weighted_f1(matrix),
         "accuracy": decisions.accuracy(matrix),
         "balanced_accuracy": decisions.balanced_accuracy(matrix, classes),
     }
+    if bonafide is not None:
+        spoofed = classes.copy()
+        spoofed[bonafide] = False
+        values["macro_f1_spoofed"] = decisions.macro_f1(matrix, spoofed)
+    return values
 
 
 def _gathered(values: Floats, index: Ints, size: int) -> Floats:

@@ -106,6 +106,11 @@ class Task(_Record):
         """The columns of a predictions file that hold probabilities, in class order."""
         return tuple(cls.column for cls in self.classes)
 
+    @property
+    def score_columns(self) -> tuple[str, ...]:
+        """The columns that numbers must fill: of spoof detection that of bona fide alone."""
+        return self.columns[-1:] if self.id == "bin" else self.columns
+
     @cached_property
     def aliases(self) -> Mapping[str, int]:
         """Every spelling of every class, case-folded, to the class's index."""

@@ -9,7 +9,7 @@ from cfbench.errors import CfbenchError
 from cfbench.files import write_atomically
 from cfbench.protocol import Protocol
 from cfbench.tables import table_format
-from cfbench.tasks import load_tasks, pick_tasks
+from cfbench.tasks import pick_tasks
 
 
 def write_template(
@@ -42,18 +42,12 @@ def write_template(
     if path.exists() and not force:
         raise CfbenchError(f"{path}: is there already", "--force replaces it")
     track = protocol.track
-    asked = protocol.only(splits or [name for name in track.scored if name in protocol.splits])
-    wanted = pick_tasks(tasks or track.tasks) if tasks else [load_tasks()[t] for t in track.tasks]
+    asked = protocol.only(splits or protocol.scored)
+    wanted = pick_tasks(tasks or track.tasks)
     columns = [
         pl.lit(None, pl.String if labels else pl.Float64).alias(name)
         for task in wanted
-        for name in (
-            (task.label_column,)
-            if labels
-            else ("bin_bonafide",)
-            if task.id == "bin"
-            else task.columns
-        )
+        for name in ((task.label_column,) if labels else task.score_columns)
     ]
     frame = asked.frame.select("utt_id", *columns)
     write_atomically(path, lambda place: _write(frame, place, format))

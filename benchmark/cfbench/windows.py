@@ -216,7 +216,11 @@ def _tally(
 def _by_group(
     tallies: _Tallies, split: str, part: str, resampling: Resampling
 ) -> tuple[dict[str, Values], dict[str, Values], Values]:
-    """Replicates of all tallies on the same resamples of groups: decisions, scores, shares."""
+    """Replicates of all tallies, of the same number of draws a group: decisions, scores, shares.
+
+    Each tally has the groups in an order of its own (see `canonical_order`), so replicates of two
+    tasks are not of the same resample.
+    """
     if not resampling.replicates or tallies.n_units < TOO_FEW_UNITS:
         return {}, {}, {}
     statistics: list[Callable[[Weights], Values]] = [
@@ -236,7 +240,8 @@ def _by_utterance(
     split: str, answers: GivenAnswers, detection: DetectionTally | None, resampling: Resampling
 ) -> tuple[Values, Values]:
     """Replicates of a task's metrics, every utterance by itself: of decisions and of scores."""
-    seed = (resampling.seed, _stream(f"{split}/{answers.task.id}/utterances"))
+    name = f"{split}/{answers.task.id}/utterances"
+    seed = (resampling.seed, _stream(name))
     cells, n_cells = utterance_cells(answers.decided)
     classes = np.arange(answers.decided.n_classes)
     origins = Origins(
@@ -252,7 +257,11 @@ def _by_utterance(
     if detection is None or answers.scores is None or answers.llr is None:
         return decided, {}
     return decided, detection.of_utterances(
-        answers.scores, answers.llr, answers.decided.truth == 1, resampling.replicates, seed
+        answers.scores,
+        answers.llr,
+        answers.decided.truth == 1,
+        resampling.replicates,
+        (resampling.seed, _stream(f"{name}/scores")),
     )
 
 

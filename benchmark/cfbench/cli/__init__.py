@@ -5,7 +5,7 @@ Modules here import nothing heavy at the top: `cfbench --help` must not wait for
 
 import typer
 
-from cfbench.cli import protocol, score, tasks, template, tracks, validate
+from cfbench.cli import protocol, score, show, tasks, template, tracks, validate
 
 app = typer.Typer(
     name="cfbench",
@@ -16,6 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("score")(score.score)
+app.command("show")(show.show)
 app.command("validate")(validate.validate)
 app.command("template")(template.template)
 app.command("schema")(score.schema)

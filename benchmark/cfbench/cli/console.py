@@ -6,18 +6,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from cfbench.errors import Problem
+from cfbench.errors import Problem, clip
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
 
 def results() -> "Console":
     """The console for results; in a pipe it is wide enough that no table wraps."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+    # Names of the user's stand in what is printed: no word in brackets may act as markup.
+    width = None if sys.stdout.isatty() else 140
+    return Console(width=width, highlight=False, markup=False)
 
 
 def print_json(data: Any) -> None:
@@ -53,6 +56,13 @@ def plain_table(*columns: str, title: str | None = None, right: Sequence[str] = 
     for name in columns:
         table.add_column(name, justify="right" if name in right else "left", overflow="fold")
     return table
+
+
+def heading(title: str, rest: str = "") -> "Text":
+    """A bold title, and what follows it in the same line."""
+    from rich.text import Text
+
+    return Text.assemble((clip(title, 200), "bold"), clip(rest, 400))
 
 
 @contextmanager

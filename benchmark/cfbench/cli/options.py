@@ -21,7 +21,10 @@ Protocol = Annotated[
 ]
 Split = Annotated[
     str | None,
-    typer.Option(help="One split only: id or ood. Default: all that the track scores."),
+    typer.Option(
+        help="One split, id or ood, or several separated by commas. Default: all that the track "
+        "scores."
+    ),
 ]
 Tasks = Annotated[
     str | None, typer.Option(help="Tasks, separated by commas: bin,vq,aux,dec. Default: all given.")

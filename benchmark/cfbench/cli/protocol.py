@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cfbench.cli import options
-from cfbench.cli.console import plain_table, print_json, print_note, results
+from cfbench.cli.console import heading, plain_table, print_json, print_note, results
+from cfbench.errors import clip
 
 if TYPE_CHECKING:
     from cfbench.protocol import Protocol
@@ -34,10 +35,12 @@ def show_protocol(
         return
     console = results()
     for name, split in summary["splits"].items():
-        console.print(
-            f"[bold]{name}[/bold]: {split['utterances']:,} utterances, {split['groups']:,} groups "
-            f"({protocol.track.splits[name].group}), {len(split['sources'])} sources"
+        group = protocol.track.splits[name].group
+        told = (
+            f": {split['utterances']:,} utterances, {split['groups']:,} groups ({group}), "
+            f"{len(split['sources'])} sources"
         )
+        console.print(heading(name, told))
         classes = plain_table("task", "classes")
         for task_id, counts in split["classes"].items():
             classes.add_row(task_id, ", ".join(f"{c} {n:,}" for c, n in counts.items()))
@@ -54,8 +57,8 @@ def show_protocol(
         )
         for row in split["sources"]:
             sources.add_row(
-                row["source"],
-                row["subset"] or "",
+                clip(row["source"]),
+                clip(row["subset"] or ""),
                 f"{row['spoof']:,}",
                 f"{row['bonafide']:,}",
                 *(row[task_id] or "" for task_id in ("vq", "aux", "dec")),

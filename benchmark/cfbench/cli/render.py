@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
-from cfbench.cli.console import plain_table
+from cfbench.cli.console import heading, plain_table
+from cfbench.errors import clip
 from cfbench.metrics.trivial import TITLES
 from cfbench.scorecard import Number, Scorecard, SplitScore, TaskScore, View
 
@@ -20,12 +21,11 @@ _AS_IS = ("log_loss", "brier", "min_dcf", "act_dcf", "cllr")
 def render_scorecard(card: Scorecard, console: Console) -> None:
     """Print the compact table: a row a task, a column a split, trivial predictors below."""
     splits = list(card.protocol)
-    console.print(
-        f"[bold]{escape(card.track.title)}[/bold] (track {card.track.name}, version "
-        f"{card.track.version}), scored with cfbench {card.cfbench_version}"
-    )
+    track = card.track
+    told = f" (track {track.name}, version {track.version}), scored with cfbench "
+    console.print(heading(track.title, told + card.cfbench_version))
     for name, split in card.protocol.items():
-        published = f" (published: {escape(split.published)})" if split.published else ""
+        published = f" (published: {split.published})" if split.published else ""
         missing = f", {split.missing:,} without a prediction" if split.missing else ""
         console.print(
             f"  {name}: {split.utterances:,} utterances, {split.groups:,} groups "
@@ -49,35 +49,36 @@ def render_scorecard(card: Scorecard, console: Console) -> None:
             values = [task.splits[s].trivial.get(name, {}).get(metric) for s in splits]
             if any(value is not None for value in values):
                 table.add_row(
-                    f"[dim]{task_id}: {TITLES[name]}[/dim]",
-                    f"[dim]{card.metrics[metric].title}[/dim]",
-                    *(f"[dim]{_plain(value, metric)}[/dim]" for value in values),
+                    f"{task_id}: {TITLES[name]}",
+                    card.metrics[metric].title,
+                    *(_plain(value, metric) for value in values),
+                    style="dim",
                 )
     console.print(table)
+    drop_told = f" Drop: positive is worse on {splits[1]}." if len(splits) == 2 else ""
     if card.settings.bootstrap:
         console.print(
-            f"[dim][low, high]: {card.settings.level:.0%} interval, {card.settings.bootstrap:,} "
-            f"resamples of groups, seed {card.settings.seed}. Drop: positive is worse out of "
-            "domain. Dim rows: predictors that know nothing of the audio.[/dim]".replace(
-                "[low, high]", escape("[low, high]")
-            )
+            f"[low, high]: {card.settings.level:.0%} interval, {card.settings.bootstrap:,} "
+            f"resamples of groups, seed {card.settings.seed}.{drop_told} Dim rows: predictors that "
+            "know nothing of the audio.",
+            style="dim",
         )
     for note in card.notes:
-        console.print(f"[yellow]note:[/yellow] {escape(note)}")
+        console.print(Text.assemble(("note: ", "yellow"), clip(note, 400)))
 
 
 def render_explanation(card: Scorecard, console: Console) -> None:
     """Print everything else: metrics, classes, confusion, subsets, sources, definitions."""
     for task_id, task in card.tasks.items():
         console.print()
-        console.rule(f"[bold]{task.title}[/bold] ({task_id}, given as {task.given})", align="left")
+        console.rule(heading(task.title, f" ({task_id}, given as {task.given})"), align="left")
         console.print(_metrics_table(card, task))
         for name, split in task.splits.items():
             _render_split(card, task_id, name, split, console)
         _render_transfer(task, console)
     _render_joint(card, console)
     console.print()
-    console.rule("[bold]Definitions[/bold]", align="left")
+    console.rule(heading("Definitions"), align="left")
     definitions = plain_table("Metric", "Better", "Definition", "Source")
     for metric in card.metrics.values():
         definitions.add_row(metric.title, metric.direction, metric.definition, metric.source)
@@ -99,10 +100,10 @@ def _metrics_table(card: Scorecard, task: TaskScore) -> "Table":
             _title(card, metric), *(_cell(view.metrics[metric], metric) for _, view in views)
         )
     equal = {name: split.equal_sources for name, split in task.splits.items()}
-    for metric in ("macro_f1", "accuracy"):
+    for metric in next(iter(equal.values())):
         row = [_cell(equal[name][metric], metric) if name in equal else "" for name, _ in views]
         table.add_row(f"{_title(card, metric)}, every source weighing the same", *row)
-    for metric in ("macro_f1",):
+    for metric in dict.fromkeys((task.headline, "macro_f1")):
         row = [
             _utterance_cell(view.metrics[metric], metric) if name in equal else ""
             for name, view in views
@@ -151,8 +152,8 @@ def _render_split(
     for source in sorted(split.sources, key=lambda row: _sort_key(row.spoof_accuracy)):
         worst = " (worst)" if source.source == split.worst_source else ""
         sources.add_row(
-            escape(source.source) + worst,
-            source.subset or "",
+            clip(source.source) + worst,
+            clip(source.subset or ""),
             source.truth or "",
             f"{source.spoofed:,}",
             f"{source.utterances - source.spoofed:,}",
@@ -178,7 +179,7 @@ def _render_joint(card: Scorecard, console: Console) -> None:
     if not card.joint:
         return
     console.print()
-    console.rule("[bold]VQ, AUX and DEC together, over spoofed speech[/bold]", align="left")
+    console.rule(heading("VQ, AUX and DEC together, over spoofed speech"), align="left")
     table = plain_table("Share of spoofed utterances", *card.joint)
     for metric in next(iter(card.joint.values())).metrics:
         table.add_row(
@@ -199,7 +200,7 @@ def _cell(number: Number, metric: str) -> str:
     if number.interval is None:
         return text
     low, high = (_plain(end, metric) for end in (number.interval.low, number.interval.high))
-    return escape(f"{text} [{low}, {high}]")
+    return f"{text} [{low}, {high}]"
 
 
 def _utterance_cell(number: Number, metric: str) -> str:

@@ -48,6 +48,8 @@ def score(
     from cfbench.files import write_text
 
     _share_freed_memory()
+    if explain and json is not None and str(json) == "-":
+        raise CfbenchError("--explain prints tables, --json - prints JSON", "give one of them")
     if json is not None and json.exists() and file.exists() and json.samefile(file):
         raise CfbenchError(f"{json}: the predictions themselves", "write the scorecard elsewhere")
     with working("scoring"):

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from cfbench.cli import options
-from cfbench.cli.console import plain_table, print_json, results
+from cfbench.cli.console import heading, plain_table, print_json, results
 
 app = typer.Typer(
     help="What is measured: the four tasks.", no_args_is_help=True, rich_markup_mode=None
@@ -43,7 +43,7 @@ def show_task(
         print_json(task.model_dump(mode="json"))
         return
     console = results()
-    console.print(f"[bold]{task.title}[/bold] ({task.id}, version {task.version}): {task.question}")
+    console.print(heading(task.title, f" ({task.id}, version {task.version}): {task.question}"))
     console.print(
         f"headline: {task.headline}"
         + (

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from cfbench.cli import options
-from cfbench.cli.console import plain_table, print_json, results
+from cfbench.cli.console import heading, plain_table, print_json, results
 
 app = typer.Typer(
     help="On whom it is measured: datasets with splits.",
@@ -53,7 +53,7 @@ def show_track(
         print_json(track.model_dump(mode="json"))
         return
     console = results()
-    console.print(f"[bold]{track.title}[/bold] ({track.name}, version {track.version})")
+    console.print(heading(track.title, f" ({track.name}, version {track.version})"))
     console.print(track.description)
     console.print(f"tasks: {', '.join(track.tasks)}; scored: {', '.join(track.scored)}")
     splits = plain_table("split", "title", "group", "subsets")

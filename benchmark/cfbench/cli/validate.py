@@ -29,14 +29,11 @@ def validate(
     Example: cfbench validate predictions.csv --protocol lists/
     """
     from cfbench import api
-    from cfbench.errors import CfbenchError, plural
+    from cfbench.errors import plural
+    from cfbench.tasks import find_track
 
-    found = None
-    try:
-        found = api.read_protocol(protocol, track)
-    except CfbenchError:
-        if protocol is not None or track != options.DEFAULT_TRACK:
-            raise
+    found = api.find_protocol(protocol, find_track(track))
+    if found is None:
         print_note("no protocol is given: ids are not checked (--protocol FILE-OR-FOLDER)")
     with working("reading"):
         predictions, problems = api.check(

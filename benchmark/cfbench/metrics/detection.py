@@ -36,8 +36,8 @@ class DetCurve(NamedTuple):
     false_alarm: Floats
 
 
-class EqualErrorRate(NamedTuple):
-    """The equal error rate, and the threshold whose two error rates are closest."""
+class OperatingPoint(NamedTuple):
+    """A metric's value, and the threshold at which (or nearest to which) it is reached."""
 
     value: float
     threshold: float
@@ -62,7 +62,7 @@ def det_curve(bonafide: Floats, spoof: Floats) -> DetCurve:
     )
 
 
-def equal_error_rate(curve: DetCurve) -> EqualErrorRate:
+def equal_error_rate(curve: DetCurve) -> OperatingPoint:
     """Where miss and false alarm are equal on the curve, straight between its points.
 
     Ties are one step of the curve, so the order of equal scores cannot matter: constant scores
@@ -78,7 +78,7 @@ def equal_error_rate(curve: DetCurve) -> EqualErrorRate:
     step = ahead / (ahead + behind)
     value = curve.miss[before] + step * (curve.miss[after] - curve.miss[before])
     nearest = before if ahead <= behind else after
-    return EqualErrorRate(float(value), float(curve.thresholds[nearest]))
+    return OperatingPoint(float(value), float(curve.thresholds[nearest]))
 
 
 def equal_error_rate_of_paper(bonafide: Floats, spoof: Floats) -> float:
@@ -122,9 +122,11 @@ def detection_cost(miss: Floats, false_alarm: Floats) -> Floats:
     return cost / min(COST_MISS * (1 - PRIOR_SPOOF), COST_FALSE_ALARM * PRIOR_SPOOF)
 
 
-def min_dcf(curve: DetCurve) -> float:
+def min_dcf(curve: DetCurve) -> OperatingPoint:
     """The lowest detection cost that any threshold reaches (minDCF)."""
-    return float(detection_cost(curve.miss, curve.false_alarm).min())
+    costs = detection_cost(curve.miss, curve.false_alarm)
+    best = int(np.argmin(costs))
+    return OperatingPoint(float(costs[best]), float(curve.thresholds[best]))
 
 
 def log_likelihood_ratio(probability: Floats) -> Floats:
