@@ -1,5 +1,10 @@
 """What the commands print; what they refuse is in test_bad_inputs.py."""
 
+import os
+import stat
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import polars as pl
@@ -150,7 +155,7 @@ def test_words_in_brackets_and_control_characters_reach_no_terminal_as_such(run_
         'tasks = ["vq"]\nscored = ["id"]\n[splits.id]\ntitle = "[/z]"\ngroup = "[/clip]"\n'
     )
     protocol.write_text(
-        "utt_id,split,source,group,vq\na,id,[/b],1,real\nb,id,[red]x,2,mvq\nc,id,\x1b[31my,3,svq\n"
+        "utt_id,split,source,group,vq\na,id,[/b],1,real\nb,id,[red]x,2,mvq\nc,id,y,3,svq\n"
     )
     said.write_text("utt_id,vq\na,real\nb,mvq\nc,mvq\n")
     told = run_cli("score", said, "--track", track, "--protocol", protocol, "--explain")
@@ -162,7 +167,11 @@ def test_words_in_brackets_and_control_characters_reach_no_terminal_as_such(run_
         shown = run_cli(*command)
         assert shown.code == 0
         assert "[/" in shown.out
-        assert "\x1b" not in shown.out
+    protocol.write_text(protocol.read_text().replace("y,3", "\x1b[31my,3"))
+    refused = run_cli("protocol", "show", protocol, "--track", track)
+    assert refused.code == 2
+    assert "control character: line 4" in refused.err
+    assert "\x1b" not in run_cli("score", "nope\x1b[2J.csv").err
 
 
 def test_a_protocol_that_the_environment_names_wrongly_is_an_error(
@@ -178,3 +187,54 @@ def test_tables_and_json_cannot_both_go_to_standard_output(run_cli, predictions)
     told = run_cli("score", predictions, *EXAMPLE, "--explain", "--json", "-")
     assert told.code == 2
     assert told.out == ""
+
+
+def test_the_scorecard_replaces_only_what_may_be_one(run_cli, predictions, tmp_path):
+    protocol, saved, link = (tmp_path / name for name in ("list.csv", "card.json", "link.json"))
+    protocol.write_text("utt_id\n")
+    told = run_cli("score", predictions, *EXAMPLE, "--json", protocol)
+    assert told.code == 2
+    assert protocol.read_text() == "utt_id\n"
+    saved.write_text("{}")
+    link.symlink_to(saved)
+    assert run_cli("score", predictions, *EXAMPLE, "--json", link).code == 0
+    assert link.is_symlink()
+    assert read_scorecard(saved).track.name == "example"
+
+
+def test_a_device_is_written_to_and_not_replaced(run_cli, predictions, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    received = []
+    reader = threading.Thread(target=lambda: received.append(pipe.read_text()))
+    reader.start()
+    assert run_cli("score", predictions, *EXAMPLE, "--json", pipe).code == 0
+    reader.join(timeout=30)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert received[0].startswith("{")
+
+
+def test_a_pipe_is_no_predictions_file(run_cli, tmp_path):
+    pipe = tmp_path / "pipe.csv"
+    os.mkfifo(pipe)
+    told = run_cli("score", pipe, *EXAMPLE)
+    assert told.code == 2
+    assert "save it to a file first" in told.err
+
+
+def test_a_terminal_that_knows_only_ascii_gets_the_table(predictions):
+    told = subprocess.run(
+        [sys.executable, "-m", "cfbench", "score", predictions, *EXAMPLE],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=True,
+    )
+    assert b"Vector quantisation (vq)" in told.stdout
+
+
+def test_nesting_without_end_is_refused(run_cli, tmp_path):
+    track, said = tmp_path / "deep.toml", tmp_path / "deep.jsonl"
+    track.write_text("a = " + "[" * 100_000)
+    assert "not TOML" in run_cli("tracks", "show", track).err
+    said.write_text("[" * 100_000 + "\n")
+    assert "line 1: not JSON" in run_cli("score", said, *EXAMPLE).err

@@ -485,7 +485,7 @@ def test_an_interval_without_a_defined_resample_says_why():
         number = overall(card, "vq").metrics["macro_f1"]
         assert (number.interval is None) == (number.interval_reason is not None)
         reasons.append(number.interval_reason)
-    assert "no resample holds every class that it needs" in reasons
+    assert "fewer than 20 resamples hold every class that it needs" in reasons
 
 
 def test_intervals_hold_the_value_and_stay_in_range():
@@ -940,3 +940,23 @@ def test_a_track_that_does_not_ask_a_task_refuses_its_answers(tmp_path):
         cfbench.score(said, asked, track=str(track), logits=True)
     card = cfbench.score(said, asked, track=str(track), logits=True, tasks=["vq"])
     assert list(card.tasks) == ["vq"]
+
+
+def test_precision_leaves_out_the_resamples_that_recall_leaves_out():
+    rows = [("ood", f"s{i}", f"g{i}", MVQ) for i in range(9)]
+    rows += [("ood", "s9", "g9", ("svq", "none", "time"))]
+    protocol = protocol_of(rows)
+    said = answers(vq=protocol["vq"])
+    classes = overall(cfbench.score(said, protocol, bootstrap=400), "vq", "ood").classes
+    rare = next(cls for cls in classes if cls.name == "svq")
+    replicates = {n.interval.replicates for n in (rare.precision, rare.recall, rare.f1)}
+    assert len(replicates) == 1
+    assert rare.precision.interval.low == 1.0
+
+
+def test_predictions_that_are_read_take_no_options_of_reading():
+    protocol, predictions = random_case(0)
+    read = cfbench.read_predictions(predictions, logits=True)
+    assert list(cfbench.score(read, protocol, bootstrap=0).tasks) == ["bin", "vq", "aux", "dec"]
+    with pytest.raises(CfbenchError, match="read already"):
+        cfbench.score(read, protocol, tasks=["vq"])

@@ -1,5 +1,6 @@
 """The command `cfbench`."""
 
+import io
 import sys
 from collections.abc import Sequence
 
@@ -9,6 +10,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from cfbench.cli import app
     from cfbench.errors import CfbenchError
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that cannot show an arrow shows a question mark instead.
+            stream.reconfigure(errors="replace")
     try:
         app(arguments, prog_name="cfbench")
     except CfbenchError as error:

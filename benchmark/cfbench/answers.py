@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from cfbench.codes import dense_codes, dense_codes_of_runs, renumber
+from cfbench.codes import dense_codes, dense_codes_of_runs, first_rows, renumber
 from cfbench.intervals import fixed_point
 from cfbench.metrics.detection import log_likelihood_ratio
 from cfbench.metrics.probability import brier, confidence_bin, log_loss
@@ -99,10 +99,9 @@ class SplitData:
     def groups_of_source(self) -> Ints:
         """Groups that have utterances of each source, (sources,)."""
         width = len(self.source_names)
-        pairs = np.bincount(
-            self.groups.astype(np.int64) * width + self.sources, minlength=self.n_groups * width
-        )
-        return np.count_nonzero(pairs.reshape(self.n_groups, width), axis=0)
+        pairs, counts = renumber(self.groups.astype(np.int64) * width + self.sources)
+        first = first_rows(pairs, counts.size)
+        return np.bincount(self.sources[first], minlength=width)
 
     def subset_of_source(self, source: int) -> str | None:
         """The subset that a source's utterances are in, or None."""

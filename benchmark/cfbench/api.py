@@ -20,6 +20,7 @@ from cfbench.tables import missing_file
 from cfbench.tasks import Task, Track, find_track, pick_tasks
 
 DEFAULT_TRACK = "codecfake-plus"
+MOST_RESAMPLES = 100_000
 PROTOCOLS_VARIABLE = "CFBENCH_PROTOCOLS"
 """The environment variable that names the folder of a track's lists."""
 
@@ -38,7 +39,7 @@ def read_protocol(
     Raises:
         CfbenchError: It cannot be found or read; names files, lines and ids.
     """
-    track = track if isinstance(track, Track) else find_track(track)
+    track = track if isinstance(track, Track) else find_track(os.fspath(track))
     found = find_protocol(protocol, track)
     if found is not None:
         return found
@@ -114,8 +115,12 @@ def score(
         CfbenchError: All problems of the predictions at once.
     """
     for name, number in (("bootstrap", bootstrap), ("seed", seed)):
-        if number < 0:
-            raise CfbenchError(f"{name} is {number}", "give a whole number from 0 on")
+        if not isinstance(number, int) or number < 0:
+            raise CfbenchError(f"{name} is {number!r}", "give a whole number from 0 on")
+    if bootstrap > MOST_RESAMPLES:
+        raise CfbenchError(f"bootstrap is {bootstrap:,}", f"at most {MOST_RESAMPLES:,}")
+    if isinstance(splits, str):
+        splits = [splits]
     said, known = read_both(
         predictions, protocol, track, splits, tasks, format, logits, allow_missing
     )
@@ -137,6 +142,12 @@ def read_both(
     Raises:
         CfbenchError: All problems of the predictions at once.
     """
+    if isinstance(predictions, Predictions) and (tasks is not None or logits or format != "auto"):
+        raise CfbenchError(
+            "the predictions are read already", "give tasks, logits and format to read_predictions"
+        )
+    if isinstance(splits, str):
+        splits = [splits]
     if splits is not None and not splits:
         raise CfbenchError("splits names nothing", "give None for all that the track scores")
     if isinstance(predictions, str | Path) and not Path(predictions).exists():
@@ -191,7 +202,9 @@ def _id_problems(
 
 
 def _tasks(names: Sequence[str] | None) -> list[Task] | None:
-    return None if names is None else pick_tasks(names)
+    if names is None:
+        return None
+    return pick_tasks([names] if isinstance(names, str) else names)
 
 
 def _as_source(source: Any) -> str | Path | pl.DataFrame:

@@ -70,8 +70,12 @@ def did_you_mean(word: str, known: Sequence[str]) -> str:
     return f" (did you mean '{by_folded[near[0]]}'?)" if near else ""
 
 
+def printable(text: str) -> str:
+    """Text in which nothing steers a terminal; line feeds stay."""
+    return "".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in text)
+
+
 def clip(text: str, width: int = 80) -> str:
     """Text of the user's as a message may show it: printable, and not too long."""
-    # A hostile or broken id may be megabytes long, or steer the terminal.
-    printable = "".join(char if char.isprintable() else "�" for char in text[: width + 1])
-    return printable if len(printable) <= width else printable[: width - 1] + "…"
+    shown = printable(text[: width + 1]).replace("\n", "\ufffd")
+    return shown if len(shown) <= width else shown[: width - 1] + "…"

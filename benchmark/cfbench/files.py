@@ -19,7 +19,12 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         CfbenchError: The folder is not there or cannot be written to.
     """
     if path.is_dir():
-        raise CfbenchError(f"{path}: a folder; name a file in it")
+        raise CfbenchError(f"{path}: a folder", "name a file in it")
+    # A link stays a link; a pipe or device is written to, never replaced.
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        write(path)
+        return
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         os.close(handle)

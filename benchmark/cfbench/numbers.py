@@ -25,6 +25,9 @@ NOT_RESAMPLED = {
 
 JOINT_METRICS = ("exact_match", "unknown_combination", "contradiction", "bin_contradiction")
 
+LEAST_REPLICATES = 20
+"""With fewer defined resamples there is no interval: its ends would be single draws."""
+
 # Interval ends are given to nine decimals: what lies beyond is noise of the matrix product.
 _DECIMALS = 9
 
@@ -107,7 +110,7 @@ def plain_number(
     elif by_group is not None:
         interval = _interval(by_group)
         if interval is None:
-            reason = "no resample holds every class that it needs"
+            reason = f"fewer than {LEAST_REPLICATES} resamples hold every class that it needs"
     by_utterance = samples(sampled.utterances)
     return Number(
         value=value,
@@ -119,7 +122,7 @@ def plain_number(
 
 def _interval(samples: Floats) -> Interval | None:
     found = percentile_interval(samples)
-    if found is None:
+    if found is None or found.replicates < LEAST_REPLICATES:
         return None
     # Minus zero would be another string of bytes.
     low, high = (round(end, _DECIMALS) + 0.0 for end in (found.low, found.high))

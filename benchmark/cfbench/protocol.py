@@ -31,6 +31,7 @@ COLUMNS = ("utt_id", "split", "subset", "source", "group", *TASK_IDS, "speaker")
 
 # Speakers do not bear on a score, and the lists differ in whether they name them.
 _DIGESTED = ("utt_id", "subset", "source", "group", *TASK_IDS)
+_CONTROL = r"[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]"
 _REQUIRED = ("utt_id", "split", "source", "group")
 
 
@@ -240,6 +241,18 @@ def _from_table(table: Table, track: Track) -> _Part:
             places = name_some(table.where(empty.head(5).to_list()), len(empty))
             problems.append(
                 Problem(f"{table.name}: {plural(len(empty), 'value')} of {name} empty: {places}")
+            )
+    for name in ("utt_id", "source", "group", "subset"):
+        # Such a character could make two protocols look the same, or steer a terminal.
+        rows = frame[name].str.contains(_CONTROL).fill_null(False).arg_true()
+        if len(rows):
+            places = name_some(table.where(rows.head(5).to_list()), len(rows))
+            problems.append(
+                Problem(
+                    f"{table.name}: {plural(len(rows), 'value')} of {name} with a control "
+                    f"character: {places}",
+                    "names are printable text without line breaks",
+                )
             )
     known = list(track.splits)
     for name in frame["split"].drop_nulls().unique().sort():

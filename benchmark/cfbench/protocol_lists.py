@@ -121,6 +121,8 @@ def _read_fields(path: Path) -> tuple[pl.DataFrame, list[int]]:
     Returns:
         The rows, and which numbers of fields they have: one, or 4 and 5.
     """
+    if not path.is_file():
+        raise CfbenchError(f"{path}: a pipe or a device", "save it to a file first")
     with path.open("rb") as file:
         first = file.readline(4096)
     if not first:

@@ -466,7 +466,8 @@ def _warnings(
         for name, scores in task.splits.items():
             detector = scores.trivial.get("detector", {}).get("macro_f1")
             own = scores.overall.metrics["macro_f1"].value
-            if detector is not None and own is not None and own <= detector:
+            # With one class of spoofs detecting is tracing.
+            if detector is not None and own is not None and own <= detector < 1:
                 notes.append(
                     f"{task_id}, {name}: macro-F1 {100 * own:.1f} % is no more than that of a "
                     f"perfect detector with the majority spoofed class, {100 * detector:.1f} %"

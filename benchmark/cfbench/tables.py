@@ -121,6 +121,8 @@ def _format_of(path: Path, format: str) -> str:
         )
     if not path.exists():
         raise missing_file(path)
+    if not path.is_file():
+        raise CfbenchError(f"{path}: a pipe or a device", "save it to a file first")
     if format == "auto":
         return table_format(path)
     if format not in FORMATS:
@@ -232,9 +234,12 @@ def _read_jsonl(path: Path) -> pl.DataFrame:
         if path.suffix == ".zst":
             raise
         # Python reads more than the fast parser (NaN, for one) and knows the line of the rest.
-        return pl.DataFrame(
-            [record for _, record in _json_lines(path)], infer_schema_length=None, strict=False
-        )
+        records = [record for _, record in _json_lines(path)]
+        try:
+            return pl.DataFrame(records, infer_schema_length=None, strict=False)
+        except UnicodeEncodeError:
+            hint = "half of a surrogate pair stands alone in an escaped string"
+            raise CfbenchError(f"{path}: not text that UTF-8 can hold", hint) from None
 
 
 def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
@@ -244,7 +249,7 @@ def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
                 continue
             try:
                 record = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 hint = "JSON Lines has one JSON object a line, an utterance each"
                 if not line.endswith("\n"):
                     hint = "the file ends in the middle of a line: is it cut off?"

@@ -176,7 +176,10 @@ class DecisionTally:
         values = {
             **_decision_metrics(matrix, self.classes, self.bonafide),
             "support": support,
-            "class_precision": decisions.precision(matrix),
+            # A resample without the class is none of its precision either.
+            "class_precision": np.where(
+                self.classes & (support == 0), np.nan, decisions.precision(matrix)
+            ),
             "class_recall": decisions.recall(matrix),
             "class_f1": decisions.f1(matrix),
         }

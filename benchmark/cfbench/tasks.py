@@ -7,7 +7,7 @@ by name. A track may also be a TOML file of the user's own.
 import csv
 import io
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
@@ -15,7 +15,7 @@ from typing import Any, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cfbench import content
-from cfbench.errors import CfbenchError, did_you_mean
+from cfbench.errors import CfbenchError, clip, did_you_mean
 
 TASK_IDS = ("bin", "vq", "aux", "dec")
 """The tasks in the order in which they are reported."""
@@ -355,6 +355,8 @@ def find_track(name: str) -> Track:
     """
     if name.endswith(".toml"):
         path = Path(name)
+        if path.exists() and not path.is_file():
+            raise CfbenchError(f"{path}: the track cannot be read: not a file", "give a TOML file")
         try:
             raw = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
@@ -378,7 +380,7 @@ def find_track(name: str) -> Track:
 def _parsed(text: str, where: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise CfbenchError(f"{where}: not TOML: {error}", "see docs/protocols.md") from None
 
 
@@ -409,7 +411,23 @@ def _by_spelling(makers: tuple[Maker, ...]) -> dict[str, Maker]:
     return found
 
 
+def _strings(data: object) -> Iterator[str]:
+    if isinstance(data, str):
+        yield data
+    elif isinstance(data, Mapping):
+        for key, value in data.items():
+            yield from _strings(key)
+            yield from _strings(value)
+    elif isinstance(data, list | tuple):
+        for value in data:
+            yield from _strings(value)
+
+
 def _validated(model: type[_R], data: Mapping[str, Any], where: str) -> _R:
+    for word in _strings(data):
+        if not word.replace("\n", " ").isprintable():
+            hint = "text is printable, without control characters"
+            raise CfbenchError(f"{where}: '{clip(word)}' cannot be printed", hint)
     try:
         return model.model_validate(data)
     except ValidationError as error:

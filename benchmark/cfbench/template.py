@@ -44,6 +44,11 @@ def write_template(
     track = protocol.track
     asked = protocol.only(splits or protocol.scored)
     wanted = pick_tasks(tasks or track.tasks)
+    for task in wanted:
+        if task.id not in track.tasks:
+            raise CfbenchError(
+                f"{track.name} does not ask {task.id}", f"it asks {', '.join(track.tasks)}"
+            )
     columns = [
         pl.lit(None, pl.String if labels else pl.Float64).alias(name)
         for task in wanted

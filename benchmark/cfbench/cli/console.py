@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from cfbench.errors import Problem, clip
+from cfbench.errors import Problem, clip, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,14 +31,14 @@ def print_json(data: Any) -> None:
 def print_problems(problems: Sequence[Problem]) -> None:
     """Print problems on standard error, each with what to do about it."""
     for problem in problems:
-        sys.stderr.write(f"error: {problem.message}\n")
+        sys.stderr.write(f"error: {printable(problem.message)}\n")
         if problem.hint:
-            sys.stderr.write(f"  hint: {problem.hint}\n")
+            sys.stderr.write(f"  hint: {printable(problem.hint)}\n")
 
 
 def print_note(text: str) -> None:
     """Print something worth knowing on standard error."""
-    sys.stderr.write(f"note: {text}\n")
+    sys.stderr.write(f"note: {printable(text)}\n")
 
 
 def plain_table(*columns: str, title: str | None = None, right: Sequence[str] = ()) -> "Table":

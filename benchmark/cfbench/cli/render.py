@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cfbench.cli.console import heading, plain_table
-from cfbench.errors import clip
+from cfbench.errors import clip, plural
 from cfbench.metrics.trivial import TITLES
 from cfbench.scorecard import Number, Scorecard, SplitScore, TaskScore, View
 
@@ -28,7 +28,7 @@ def render_scorecard(card: Scorecard, console: Console) -> None:
         published = f" (published: {split.published})" if split.published else ""
         missing = f", {split.missing:,} without a prediction" if split.missing else ""
         console.print(
-            f"  {name}: {split.utterances:,} utterances, {split.groups:,} groups "
+            f"  {name}: {plural(split.utterances, 'utterance')}, {plural(split.groups, 'group')} "
             f"({split.group_unit}){missing}; protocol {split.digest[:12]}{published}"
         )
     console.print(f"  predictions {card.predictions.digest[:12]}")
@@ -210,7 +210,9 @@ def _utterance_cell(number: Number, metric: str) -> str:
 def _plain(value: float | None, metric: str) -> str:
     if value is None:
         return "n/a"
-    return f"{value:.3f}" if metric in _AS_IS else f"{100 * value:.1f}"
+    text = f"{value:.3f}" if metric in _AS_IS else f"{100 * value:.1f}"
+    # What rounds to nothing has no sign.
+    return text.removeprefix("-") if float(text) == 0 else text
 
 
 def _sort_key(number: Number) -> tuple[bool, float]:

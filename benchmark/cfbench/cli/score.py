@@ -25,7 +25,8 @@ def score(
     logits: options.Logits = False,
     allow_missing: options.AllowMissing = False,
     bootstrap: Annotated[
-        int, typer.Option(min=0, help="Resamples for intervals; 0 leaves intervals out.")
+        int,
+        typer.Option(min=0, max=100_000, help="Resamples for intervals; 0 leaves intervals out."),
     ] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of the resamples.")] = 0,
     json: Annotated[
@@ -50,8 +51,8 @@ def score(
     _share_freed_memory()
     if explain and json is not None and str(json) == "-":
         raise CfbenchError("--explain prints tables, --json - prints JSON", "give one of them")
-    if json is not None and json.exists() and file.exists() and json.samefile(file):
-        raise CfbenchError(f"{json}: the predictions themselves", "write the scorecard elsewhere")
+    if json is not None and json.is_file():
+        _refuse_other_than_scorecard(json, file)
     with working("scoring"):
         splits = options.split_list("--split", split)
         predictions, known = api.read_both(
@@ -78,6 +79,16 @@ def score(
         render_explanation(scorecard, console)
     if json is not None:
         print_note(f"the scorecard is in {json}")
+
+
+def _refuse_other_than_scorecard(path: Path, predictions: Path) -> None:
+    """Refuse to replace the predictions, or whatever cannot be a scorecard: a list, say."""
+    from cfbench.errors import CfbenchError
+
+    with path.open("rb") as file:
+        start = file.read(1)
+    if start not in (b"{", b"") or (predictions.exists() and path.samefile(predictions)):
+        raise CfbenchError(f"{path}: is there already and no scorecard", "name another file")
 
 
 def _share_freed_memory() -> None:
