@@ -16,7 +16,7 @@ from cfbench.cli.render import render_scorecard
 ROOT = Path(__file__).parents[1]
 PICTURE = ROOT / "docs" / "score.svg"
 COMMAND = "cfbench score tasks/example/predictions.csv --track example"
-WIDTH = 118
+WIDTH = 122
 
 # Dim rows stay readable on this background.
 THEME = TerminalTheme(
@@ -40,6 +40,7 @@ def draw() -> Console:
     console = Console(
         record=True,
         width=WIDTH,
+        markup=False,
         file=io.StringIO(),
         force_terminal=True,
         color_system="truecolor",
