@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from cfbench.alignment import align
+from cfbench.content import DEFAULT_TRACK
 from cfbench.errors import CfbenchError, Problem
 from cfbench.predictions import Predictions, inspect_predictions
 from cfbench.predictions import read_predictions as _read_predictions
@@ -19,7 +20,6 @@ from cfbench.scoring import score as _score
 from cfbench.tables import missing_file
 from cfbench.tasks import Task, Track, find_track, pick_tasks
 
-DEFAULT_TRACK = "codecfake-plus"
 MOST_RESAMPLES = 100_000
 PROTOCOLS_VARIABLE = "CFBENCH_PROTOCOLS"
 """The environment variable that names the folder of a track's lists."""
@@ -146,8 +146,6 @@ def read_both(
         raise CfbenchError(
             "the predictions are read already", "give tasks, logits and format to read_predictions"
         )
-    if isinstance(splits, str):
-        splits = [splits]
     if splits is not None and not splits:
         raise CfbenchError("splits names nothing", "give None for all that the track scores")
     if isinstance(predictions, str | Path) and not Path(predictions).exists():

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from cfbench.content import DEFAULT_TRACK as DEFAULT_TRACK
 from cfbench.errors import CfbenchError
 
 Track = Annotated[
@@ -44,7 +45,6 @@ AllowMissing = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 EXAMPLES = {"--tasks": "bin,vq", "--split": "id"}
-DEFAULT_TRACK = "codecfake-plus"
 
 
 def split_list(option: str, text: str | None) -> list[str] | None:

@@ -5,6 +5,9 @@ from contextlib import AbstractContextManager
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+DEFAULT_TRACK = "codecfake-plus"
+"""The shipped track that is meant where none is named."""
+
 
 def folder(name: str) -> Traversable:
     """The shipped folder `name` ("tasks" or "baselines").
