@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Torch is installed first and by itself: a package that asks for any torch would bring the largest
+# build there is. For another build: make TORCH='torch==... --index-url ...' test
+TORCH ?= torch==2.13.0
 EXAMPLE := tasks/example/predictions.csv
 
 .PHONY: demo test perf format clean
@@ -49,5 +52,6 @@ $(VENV)/.demo: $(VENV)/.made
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.made
+	@$(PIP) install $(TORCH)
 	@$(PIP) install -e '.[dev]'
 	@touch $@ $(VENV)/.demo

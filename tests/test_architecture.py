@@ -14,7 +14,13 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "benchmark"
 DOCUMENT = ROOT / "docs" / "architecture.md"
 
-HEAVY = {"torch", "sklearn", "pandas", "scipy", "matplotlib", "transformers", "datasets", "gradio"}
+HEAVY = {
+    "torch", "transformers", "accelerate", "sklearn", "threadpoolctl", "pandas", "scipy",
+    "matplotlib", "datasets", "gradio",
+}  # fmt: skip
+# The rooms that the extra `baseline` is for, and what they may import.
+BASELINE_ROOMS = ("models", "clips", "processes", "predictor", "inference", "training", "classical")
+BASELINE_HEAVY = {"torch", "transformers", "accelerate", "sklearn", "threadpoolctl"}
 MODULES = {
     ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted((SOURCE / "cfbench").rglob("*.py"))
@@ -96,13 +102,41 @@ def test_there_are_no_circles() -> None:
 
 
 def test_only_the_command_line_imports_the_command_line() -> None:
-    users = {m for m in MODULES if any(n.startswith("cfbench.cli") for n in own_imports(m))}
-    assert users <= {m for m in MODULES if m.startswith("cfbench.cli")} | {"cfbench.__main__"}
+    command_line = {m for m in MODULES if f"{m}.".startswith("cfbench.cli.")}
+    users = {m for m in MODULES if own_imports(m) & command_line}
+    assert users <= command_line | {"cfbench.__main__"}
+
+
+def is_baseline_room(module: str) -> bool:
+    return module.split(".")[1] in BASELINE_ROOMS
+
+
+def stands_on(module: str) -> set[str]:
+    """A module, and all that it imports directly or indirectly."""
+    found: set[str] = set()
+    todo = {module}
+    while todo:
+        found |= todo
+        todo = set().union(*(own_imports(name) for name in todo)) - found - {"cfbench"}
+    return found
+
+
+def test_scoring_does_not_enter_the_baseline_rooms() -> None:
+    assert not {m for m in stands_on("cfbench.api") if is_baseline_room(m)}
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_nothing_heavy_is_imported(module: str) -> None:
-    assert not {name.partition(".")[0] for name, _ in imports(module)} & HEAVY
+    allowed = BASELINE_HEAVY if module != "cfbench" and is_baseline_room(module) else set()
+    assert not {name.partition(".")[0] for name, _ in imports(module)} & HEAVY - allowed
+
+
+def test_the_baseline_rooms_are_those_of_the_document() -> None:
+    told = re.search(r"^- Only (.+) import torch", DOCUMENT.read_text(), re.MULTILINE)
+    assert told
+    assert {name.removesuffix("/*") for name in re.findall(r"`([^`]+)`", told[1])} == set(
+        BASELINE_ROOMS
+    )
 
 
 @pytest.mark.parametrize(
@@ -122,8 +156,9 @@ def test_metrics_are_functions_of_arrays(module: str) -> None:
 def test_scoring_has_no_files_network_or_clock() -> None:
     outside = {"pathlib", "tempfile", "shutil", "socket", "urllib", "http", "time", "datetime"}
     # A scorecard can be read from its file; computing one touches none.
-    rooms = [m for m, floor in floors().items() if floor in (3, 4) and m != "cfbench.scorecard"]
-    assert "cfbench.scoring" in rooms
+    rooms = [m for m in stands_on("cfbench.scoring") if floors()[m] in (3, 4)]
+    rooms.remove("cfbench.scorecard")
+    assert {"cfbench.scoring", "cfbench.tallies", "cfbench.metrics.confusion"} <= set(rooms)
     for module in rooms:
         assert not {name.partition(".")[0] for name, _ in imports(module)} & outside, module
         assert "cfbench.files" not in own_imports(module)

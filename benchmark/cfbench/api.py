@@ -57,8 +57,16 @@ def find_protocol(protocol: Any | None, track: Track) -> Protocol | None:
     shipped = shipped_protocol(track)
     if shipped is not None:
         return shipped
-    folder = os.environ.get(PROTOCOLS_VARIABLE)
+    folder = protocol_folder(None)
     return _read_protocol(folder, track) if folder else None
+
+
+def protocol_folder(protocol: Path | None) -> Path | None:
+    """The folder in which lists are looked for: as given, or as CFBENCH_PROTOCOLS names it."""
+    if protocol is not None:
+        return protocol if protocol.is_dir() else protocol.parent
+    folder = os.environ.get(PROTOCOLS_VARIABLE)
+    return Path(folder) if folder else None
 
 
 def read_predictions(

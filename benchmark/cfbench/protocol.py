@@ -166,7 +166,7 @@ def summarise(protocol: Protocol) -> dict[str, Any]:
 
 
 def _read_folder(folder: Path, track: Track) -> Protocol:
-    places = [folder, *sorted(item for item in folder.iterdir() if item.is_dir())]
+    places = _places(folder)
     parts: list[_Part] = []
     notes: list[str] = []
     for wanted in track.lists:
@@ -191,6 +191,15 @@ def _read_folder(folder: Path, track: Track) -> Protocol:
         )
     files = tuple(Path(part.name).name for part in parts)
     return Protocol(track, _finished(parts, track), files, tuple(notes))
+
+
+def find_list(folder: Path, names: Sequence[str]) -> Path | None:
+    """The first of the lists `names` that is in a folder, itself or one level below, or None."""
+    return _first_there(_places(folder), names) if folder.is_dir() else None
+
+
+def _places(folder: Path) -> list[Path]:
+    return [folder, *sorted(item for item in folder.iterdir() if item.is_dir())]
 
 
 def _first_there(places: Sequence[Path], names: Sequence[str]) -> Path | None:

@@ -151,6 +151,22 @@ def table_format(path: Path) -> str:
     )
 
 
+def write_table(frame: pl.DataFrame, path: Path, format: str) -> None:
+    """Write a frame.
+
+    Args:
+        frame: What to write.
+        path: Where; its name does not matter.
+        format: One of `FORMATS`.
+    """
+    if format == "parquet":
+        frame.write_parquet(path)
+    elif format == "jsonl":
+        frame.write_ndjson(path)
+    else:
+        frame.write_csv(path, separator="\t" if format == "tsv" else ",")
+
+
 def _first_bytes(path: Path) -> bytes:
     try:
         with path.open("rb") as file:

@@ -256,6 +256,7 @@ class Track(_Record):
     licence: str = ""
     obtain: str = ""
     protocol: str | None = None
+    audio_folders: tuple[str, ...] = Field(default=("",), strict=False)
     reference: Reference | None = None
     splits: dict[str, Split]
     resynthesised: Resynthesised | None = None

@@ -8,7 +8,7 @@ import polars as pl
 from cfbench.errors import CfbenchError
 from cfbench.files import write_atomically
 from cfbench.protocol import Protocol
-from cfbench.tables import table_format
+from cfbench.tables import table_format, write_table
 from cfbench.tasks import pick_tasks
 
 
@@ -55,14 +55,5 @@ def write_template(
         for name in ((task.label_column,) if labels else task.score_columns)
     ]
     frame = asked.frame.select("utt_id", *columns)
-    write_atomically(path, lambda place: _write(frame, place, format))
+    write_atomically(path, lambda place: write_table(frame, place, format))
     return frame.height
-
-
-def _write(frame: pl.DataFrame, path: Path, format: str) -> None:
-    if format == "parquet":
-        frame.write_parquet(path)
-    elif format == "jsonl":
-        frame.write_ndjson(path)
-    else:
-        frame.write_csv(path, separator="\t" if format == "tsv" else ",")

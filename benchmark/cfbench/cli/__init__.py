@@ -5,7 +5,20 @@ Modules here import nothing heavy at the top: `cfbench --help` must not wait for
 
 import typer
 
-from cfbench.cli import protocol, score, show, tasks, template, tracks, validate
+from cfbench.cli import (
+    convert_checkpoint,
+    predict,
+    protocol,
+    recipes,
+    run_baseline,
+    score,
+    show,
+    tasks,
+    template,
+    tracks,
+    train,
+    validate,
+)
 
 app = typer.Typer(
     name="cfbench",
@@ -20,6 +33,11 @@ app.command("show")(show.show)
 app.command("validate")(validate.validate)
 app.command("template")(template.template)
 app.command("schema")(score.schema)
+app.command("run-baseline")(run_baseline.run_baseline)
+app.command("train")(train.train)
+app.command("predict")(predict.predict)
+app.command("recipes")(recipes.recipes)
+app.command("convert-checkpoint")(convert_checkpoint.convert_checkpoint)
 app.add_typer(protocol.app, name="protocol")
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(tracks.app, name="tracks")

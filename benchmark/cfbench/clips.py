@@ -1,0 +1,126 @@
+"""Clips as a torch dataset: decoded, augmented, cut to the window, ready to be batched."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from cfbench.audio import fit_window, read_speech
+from cfbench.errors import CfbenchError, Problem
+from cfbench.rawboost import augment
+from cfbench.sampling import item_rng
+
+
+@dataclass(frozen=True)
+class Augment:
+    """How clips are augmented.
+
+    Attributes:
+        algorithm: RawBoost's, 0 to 8.
+        seed: With `epoch` and the utterance's id it decides an utterance's random numbers, so that
+            neither workers nor processes change them.
+        epoch: Counts up in training; fixed where every pass must be the same.
+    """
+
+    algorithm: int
+    seed: int
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Clips of one batch.
+
+    Attributes:
+        rows: Which of the dataset's clips, (B,).
+        waveforms: (B, samples) float32.
+        failed: Rows that could not be decoded, and why; they are not among `rows`.
+    """
+
+    rows: NDArray[np.int64]
+    waveforms: Tensor
+    failed: Mapping[int, Problem]
+
+    def pin_memory(self) -> "Batch":
+        """The same, ready to be copied to a GPU; the loader calls it."""
+        return Batch(self.rows, self.waveforms.pin_memory(), self.failed)
+
+
+class Clips(Dataset[tuple[int, NDArray[np.float32] | Problem]]):
+    """Audio files by row.
+
+    Args:
+        utt_ids: Of each row.
+        paths: Of each row.
+        samples: Length of the window.
+        augmented: How to augment; None for not at all.
+    """
+
+    def __init__(
+        self,
+        utt_ids: Sequence[str],
+        paths: Sequence[Path],
+        samples: int,
+        augmented: Augment | None = None,
+    ) -> None:
+        self.utt_ids = utt_ids
+        self.paths = paths
+        self.samples = samples
+        self.augmented = augmented
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, row: int) -> tuple[int, NDArray[np.float32] | Problem]:
+        """The row and its waveform, (samples,) float32, or what is wrong with its file."""
+        how = self.augmented
+        try:
+            if how is None or how.algorithm == 0:
+                speech = read_speech(self.paths[row], self.samples)
+            else:
+                # The whole clip is augmented before it is cut, as the authors do.
+                rng = item_rng(how.seed, how.epoch, self.utt_ids[row])
+                speech = augment(read_speech(self.paths[row]), how.algorithm, rng)
+        except CfbenchError as error:
+            # An exception of a worker process would lose its form on the way.
+            return row, error.problems[0]
+        return row, fit_window(speech, self.samples)
+
+
+def load(
+    clips: Clips, batches: Sequence[Sequence[int]], workers: int, pin: bool
+) -> "DataLoader[Batch]":
+    """Batches of clips, decoded ahead in worker processes.
+
+    Args:
+        clips: The dataset.
+        batches: The rows of each batch, in order.
+        workers: Processes that decode; 0 decodes in this one.
+        pin: Whether batches are to be copied to a GPU.
+    """
+    return DataLoader(
+        clips,  # type: ignore[arg-type]  # batches are of another type than items
+        batch_sampler=batches,  # type: ignore[arg-type]  # a list is a sampler too
+        num_workers=workers,
+        collate_fn=_collate,
+        pin_memory=pin,
+        prefetch_factor=4 if workers else None,
+        # Without one of its own a loader draws from torch's generator, and a resumed run would
+        # draw once more than an uninterrupted one.
+        generator=torch.Generator(),
+    )
+
+
+def _collate(items: Sequence[tuple[int, NDArray[np.float32] | Problem]]) -> Batch:
+    good = [(row, wave) for row, wave in items if not isinstance(wave, Problem)]
+    waves = np.stack([wave for _, wave in good]) if good else np.zeros((0, 0), np.float32)
+    return Batch(
+        np.array([row for row, _ in good], np.int64),
+        torch.from_numpy(waves),
+        {row: wave for row, wave in items if isinstance(wave, Problem)},
+    )

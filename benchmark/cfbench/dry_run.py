@@ -1,0 +1,165 @@
+"""What a run would do, what it needs, and what is missing: without doing it."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from cfbench import hub, runs
+from cfbench.errors import CfbenchError, Problem, plural
+
+_BYTES = 4
+"""Of a parameter in single precision, and of each number that the optimiser keeps of it."""
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What would happen.
+
+    Attributes:
+        lines: What is done, and what it needs, a line each.
+        missing: Without which it cannot be done.
+    """
+
+    lines: Sequence[str]
+    missing: Sequence[Problem]
+
+
+def describe(what: runs.Run) -> DryRun:
+    """Look at everything that a run needs; reads lists and folders, loads and downloads nothing."""
+    lines: list[str] = [f"{what.recipe.name}: {what.recipe.title}", f"folder: {what.folder}"]
+    missing: list[Problem] = []
+    trains = "train" in what.steps and what.model is None
+    neural = what.recipe.model.kind == "wav2vec2-aasist"
+    if trains:
+        lines += _training(what, missing)
+    elif what.model is not None:
+        lines.append(f"train: left out; the model is {what.model}")
+        missing += _given_model(what)
+    else:
+        lines.append("train: left out")
+        if "predict" in what.steps and not what.trained.is_dir():
+            missing.append(Problem(f"{what.trained}: no trained model", "train, or --model"))
+    if "predict" in what.steps:
+        lines += _prediction(what, missing)
+    if "score" in what.steps:
+        lines.append(f"score: {what.scorecard}")
+        if "predict" not in what.steps and not what.predictions.is_file():
+            missing.append(Problem(f"{what.predictions}: not there yet", "predict first"))
+    if neural:
+        lines += _needs(what, trains, missing)
+    return DryRun(lines, missing)
+
+
+def _training(what: runs.Run, missing: list[Problem]) -> list[str]:
+    recipe = what.recipe
+    try:
+        train, dev = runs.read_training(recipe, what.data)
+    except CfbenchError as error:
+        missing += error.problems
+        return ["train: its lists are missing"]
+    _check_audio(what, "training", pl.concat([train, dev]), missing)
+    if what.trained.is_dir():
+        return [f"train: done already ({what.trained})"]
+    if recipe.model.kind != "wav2vec2-aasist":
+        return [f"train: on what is drawn from {plural(train.height, 'utterance')}"]
+    from cfbench.sampling import draw
+
+    drawn = draw(train, recipe.data.balance, recipe.training.seed)
+    how = recipe.training
+    steps = drawn.frame.height // how.batch_size * how.epochs
+    state = what.folder / "train" / "last.pt"
+    return [
+        f"train: {plural(how.epochs, 'epoch')} of {plural(drawn.frame.height, 'utterance')}, drawn "
+        f"from {train.height:,} ({recipe.data.balance}), {steps:,} steps of {how.batch_size}; the "
+        f"best epoch on {plural(dev.height, 'utterance')}"
+        + (f"; goes on from {state}" if state.is_file() else ""),
+        *(f"  note: {note}" for note in drawn.notes),
+    ]
+
+
+def _prediction(what: runs.Run, missing: list[Problem]) -> list[str]:
+    try:
+        protocol = runs.read_scored(what.data)
+    except CfbenchError as error:
+        missing += error.problems
+        return ["predict: the lists are missing"]
+    _check_audio(what, "prediction", protocol.frame, missing)
+    counts = ", ".join(f"{protocol.split(name).height:,} {name}" for name in protocol.splits)
+    return [f"predict: {plural(protocol.frame.height, 'utterance')} ({counts})"]
+
+
+def _check_audio(what: runs.Run, use: str, rows: pl.DataFrame, missing: list[Problem]) -> None:
+    try:
+        found = what.data.find(rows["utt_id"].to_list())
+    except CfbenchError as error:
+        missing += [problem for problem in error.problems if problem not in missing]
+        return
+    if found.missing:
+        problem = what.data.missing(found.missing)
+        missing.append(Problem(f"{use}: {problem.message}", problem.hint))
+
+
+def _given_model(what: runs.Run) -> list[Problem]:
+    given = what.recipe.model.checkpoint if what.model == "published" else what.model or ""
+    if not given:
+        return [Problem(f"{what.recipe.name}: no trained model is published", "train it")]
+    path = Path(given)
+    if path.exists() or hub.is_address(given) or given.count("/") == 1:
+        return []
+    return [Problem(f"{given}: no such model", "give a folder, a checkpoint or an id on the Hub")]
+
+
+def _needs(what: runs.Run, trains: bool, missing: list[Problem]) -> list[str]:
+    from cfbench.training import count_parameters
+
+    count = count_parameters(what.recipe, what.front_end)
+    if count is None:
+        return ["needs: the size of the front end is known when it has been downloaded"]
+    model = count * _BYTES
+    lines = []
+    disk = model if what.model is not None else 0
+    if trains:
+        # Weights and two moments a parameter; the best epoch, the epoch in hand, the final copy.
+        kept = what.recipe.training.epochs if what.recipe.training.keep == "all" else 1
+        disk = 2 * 3 * model + (kept + 2) * model
+        lines.append(
+            f"needs: memory of {_size(4 * model)} for weights, gradients and the optimiser; what "
+            "a batch takes comes on top"
+        )
+    else:
+        lines.append(f"needs: memory of {_size(model)} for the weights; a batch comes on top")
+    lines.append(f"needs: {_size(disk)} on the disk")
+    free = shutil.disk_usage(_existing(what.folder)).free
+    if free < disk:
+        missing.append(
+            Problem(f"{what.folder}: {_size(free)} are free, {_size(disk)} are needed", "make room")
+        )
+    lines += _downloads(what, trains, model)
+    return lines
+
+
+def _downloads(what: runs.Run, trains: bool, model: int) -> list[str]:
+    from huggingface_hub import try_to_load_from_cache
+
+    place = what.front_end or what.recipe.model.front_end.weights
+    if not trains:
+        place = what.recipe.model.checkpoint if what.model == "published" else what.model or ""
+    if not place or Path(place).exists():
+        return ["needs: no download"]
+    if not hub.is_address(place):
+        for name in ("model.safetensors", "pytorch_model.bin"):
+            if isinstance(try_to_load_from_cache(place, name), str):
+                return [f"needs: no download; {place} is in the cache"]
+    return [f"needs: a download of {place}, about {_size(model)} unless it is in the cache"]
+
+
+def _existing(path: Path) -> Path:
+    path = path.absolute()
+    return path if path.is_dir() else _existing(path.parent)
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

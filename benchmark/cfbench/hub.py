@@ -1,0 +1,344 @@
+"""Files of model repositories on the Hugging Face Hub, as files of this machine.
+
+Cache, resumption, login (`hf auth login`, HF_TOKEN), mirrors (HF_ENDPOINT) and offline mode
+(HF_HUB_OFFLINE) are those of huggingface_hub. What is added is a name for one file, and a reason
+and a way out for everything that can go wrong.
+"""
+
+import re
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import unquote, urlsplit
+
+from cfbench.errors import CfbenchError, clip, did_you_mean, name_some
+
+SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".safetensors")
+"""What a file of weights is called."""
+
+_SUFFIX = rf"(?:{'|'.join(map(re.escape, SUFFIXES))})"
+_NAME = r"[A-Za-z0-9][\w.-]*"
+_BARE = re.compile(rf"{_NAME}/{_NAME}(?:@[^/]+)?/.*{_SUFFIX}(?:@.+)?", re.IGNORECASE | re.ASCII)
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+# The names of references that hold a slash and are not percent-encoded in addresses.
+_SPECIAL_REF = r"refs/(?:pr/\d+|convert/[\w.-]+)"
+_AT_REVISION = re.compile(rf"([^/@]+/[^/@]+)@({_SPECIAL_REF}|[^/]+)(?:/(.*))?", re.DOTALL)
+# Only after a suffix, as "@" may be part of a file's name.
+_REVISION_AT_END = re.compile(rf"(.+{_SUFFIX})@(.+)", re.IGNORECASE | re.DOTALL)
+_PAGE = re.compile(
+    rf"([^/]+/[^/]+)(?:/(?:resolve|blob|raw|tree)(?:/({_SPECIAL_REF}|[^/]+)(?:/(.*))?)?)?",
+    re.DOTALL,
+)
+_HOSTS = ("huggingface.co", "www.huggingface.co", "hf.co")
+_OTHER_KINDS = ("datasets", "spaces", "kernels", "buckets")
+_FORMS = (
+    "a file on the Hub is given as OWNER/REPO/PATH.pth, hf://OWNER/REPO/PATH.pth[@REVISION] or "
+    "https://huggingface.co/OWNER/REPO/resolve/REVISION/PATH.pth"
+)
+
+
+@dataclass(frozen=True)
+class _Address:
+    """One file of a model repository; no revision means the repository's main branch."""
+
+    repo: str
+    path: str
+    revision: str | None
+
+    def __str__(self) -> str:
+        return clip(
+            f"{self.repo}/{self.path}" + (f"@{self.revision}" if self.revision else ""), 200
+        )
+
+
+def is_address(text: str) -> bool:
+    """Whether `text` names a file on the Hub rather than one of this machine.
+
+    What begins with a scheme (`hf://`, `https://`) does. `owner/repo/path/to/file.pth` does unless
+    there is such a file or folder here, or a folder `owner/repo` in which it could be expected.
+    """
+    if _SCHEME.match(text):
+        return not _is_here(text)
+    if not _BARE.fullmatch(text):
+        return False
+    return not _is_here(text) and not _is_here("/".join(text.split("/")[:2]))
+
+
+def fetch(address: str, revision: str | None = None) -> Path:
+    """Download a file of weights from a model repository, unless the cache holds it.
+
+    Args:
+        address: `owner/repo/path/to/file.pth`, `hf://owner/repo/path/to/file.pth`, both with or
+            without `@revision` at the end or behind the repo, or the file's page or download link
+            on huggingface.co. A file of this machine by that name is returned as it is.
+        revision: A branch, tag or commit, where the address names none.
+
+    Returns:
+        The file's path in the cache of huggingface_hub.
+
+    Raises:
+        CfbenchError: The address is none, or the file cannot be had; says why and what to do.
+    """
+    if _is_here(address) and Path(address).is_file():
+        return Path(address)
+    try:
+        from huggingface_hub import hf_hub_download
+    except ImportError:
+        raise CfbenchError(
+            f"{clip(address)}: files of the Hub need the package huggingface_hub",
+            "pip install 'cfbench[baseline]', or download the file and give it by its path",
+        ) from None
+    found = _parse(address, revision)
+    try:
+        return Path(hf_hub_download(found.repo, found.path, revision=found.revision))
+    except _failures() as error:
+        _explain(error, found)
+
+
+def _parse(text: str, revision: str | None) -> _Address:
+    """The file that an address names.
+
+    Raises:
+        CfbenchError: It names none, or not a file of weights.
+    """
+    scheme = _SCHEME.match(text)
+    if scheme is None:
+        repo, path, named = _split_uri(text)
+    elif scheme[0].casefold() == "hf://":
+        repo, path, named = _split_uri(text[len("hf://") :])
+    else:
+        repo, path, named = _split_url(text)
+    if named and revision and named != revision:
+        raise CfbenchError(
+            f"{clip(text)}: the address names revision '{clip(named)}', but '{clip(revision)}' "
+            "is asked for",
+            "give one of them",
+        )
+    address = _Address(repo, path, named or revision)
+    _check(address)
+    return address
+
+
+def _split_uri(body: str) -> tuple[str, str, str | None]:
+    """Repo, path and revision of what follows hf://."""
+    kind, _, rest = body.partition("/")
+    _check_kind(kind)
+    body = rest if kind == "models" else body
+    if match := _AT_REVISION.fullmatch(body):
+        return match[1], match[3] or "", unquote(match[2])
+    parts = body.split("/", 2)
+    repo, path = "/".join(parts[:2]), "/".join(parts[2:])
+    if match := _REVISION_AT_END.fullmatch(path):
+        return repo, match[1], unquote(match[2])
+    return repo, path, None
+
+
+def _split_url(text: str) -> tuple[str, str, str | None]:
+    """Repo, path and revision of a page or a download link."""
+    from huggingface_hub import constants
+
+    parts = urlsplit(text)
+    if "@" in parts.netloc:
+        # It is not repeated: a message may end in a log.
+        raise CfbenchError(
+            "the address holds a user name or a token",
+            "leave it out, and log in with `hf auth login` or set HF_TOKEN",
+        )
+    mirror = urlsplit(constants.ENDPOINT)
+    path = parts.path
+    if parts.netloc.casefold() == mirror.netloc.casefold():
+        path = path.removeprefix(mirror.path)
+    elif parts.netloc.casefold() not in _HOSTS or parts.scheme.casefold() not in ("https", "http"):
+        shown = clip(f"{parts.scheme}://{parts.netloc}{parts.path}")
+        raise CfbenchError(
+            f"{shown}: not an address on the Hugging Face Hub",
+            f"download the file and give it by its path; {_FORMS}",
+        )
+    path = path.strip("/")
+    _check_kind(path.partition("/")[0])
+    match = _PAGE.fullmatch(path)
+    if match is None:
+        raise CfbenchError(f"{clip(path)}: not the page of a file on the Hub", _FORMS)
+    repo, named, inside = (unquote(part) if part else "" for part in match.groups())
+    return repo, inside, named or None
+
+
+def _check_kind(kind: str) -> None:
+    if kind in _OTHER_KINDS:
+        raise CfbenchError(
+            f"the address is of the Hub's {kind}; weights are fetched from model repositories",
+            _FORMS,
+        )
+
+
+def _check(address: _Address) -> None:
+    """Refuse what is no file of weights, and names that would leave the cache's folder."""
+    if not re.fullmatch(rf"{_NAME}/{_NAME}", address.repo, re.ASCII):
+        raise CfbenchError(f"'{clip(address.repo)}' is no name of a model repository", _FORMS)
+    parts = address.path.split("/")
+    if not address.path or not address.path.casefold().endswith(SUFFIXES):
+        what = f"{address}: not a file of weights" if address.path else f"{address.repo}: no file"
+        raise CfbenchError(what, f"their names end in {', '.join(SUFFIXES)}; {_FORMS}")
+    if not address.path.isprintable() or "\\" in address.path or {"", ".", ".."} & set(parts):
+        raise CfbenchError(f"{address}: not a path inside a repository", _FORMS)
+    if address.revision is not None:
+        # Those of git; a reference becomes a file of the cache.
+        wrong = re.search(r"[\s~^:?*\[\\]|\.\.|//|^[/.-]|/$|^$", address.revision)
+        if wrong or not address.revision.isprintable():
+            raise CfbenchError(
+                f"'{clip(address.revision)}' is no name of a revision",
+                "give a branch, a tag, or a commit by its 40 hex digits",
+            )
+
+
+def _explain(error: Exception, address: _Address) -> NoReturn:
+    """Raise what went wrong as a CfbenchError; never with a text that could hold a token."""
+    from huggingface_hub import constants, errors
+
+    elsewhere = (
+        f"on a machine that has it: {_command(address)}; then copy the file and give it by its path"
+    )
+    # Where nothing is in the cache either, the reason is the cause.
+    uncached = isinstance(error, errors.LocalEntryNotFoundError)
+    reason = error.__cause__ if uncached and error.__cause__ is not None else error
+    but = ", and the cache does not hold it" if uncached else ""
+    page = f"{_endpoint()}/{address.repo}"
+    match reason:
+        case errors.GatedRepoError():
+            message = f"{address}: {address.repo} is gated, and you are not on its list"
+            hint = f"ask for access at {page}, then log in with `hf auth login` or set HF_TOKEN"
+        case errors.RepositoryNotFoundError():
+            message = f"{address}: the Hub has no model repository {address.repo} that you may see"
+            hint = (
+                "check the name; if it is private, log in with `hf auth login` or set HF_TOKEN; "
+                "a file of this machine is given by a path that exists"
+            )
+        case errors.RevisionNotFoundError():
+            message, hint = _no_revision(address)
+        case errors.RemoteEntryNotFoundError():
+            message, hint = _no_entry(address)
+        case errors.OfflineModeIsEnabled():
+            message = f"{address}: offline mode is on{but}"
+            hint = f"unset HF_HUB_OFFLINE where there is a network; or {elsewhere}"
+        case errors.FileMetadataError():
+            message = f"{address}: what answers at {_endpoint()} is not the Hub{but}"
+            hint = f"check HF_ENDPOINT, the proxy and the firewall; or {elsewhere}"
+        case errors.HFValidationError():
+            message, hint = f"'{clip(address.repo)}' is no name of a model repository", _FORMS
+        case errors.HfHubHTTPError():
+            message, hint = _refused(reason.response.status_code, address, but)
+        case _ if uncached:
+            # Of the connection only: such an error has seen no headers, and so no token.
+            told = f" ({clip(str(reason))})" if reason is not error else ""
+            message = f"{address}: the Hub cannot be reached at {_endpoint()}{told}{but}"
+            hint = f"check the network, the proxy and HF_ENDPOINT; or {elsewhere}"
+        case OSError(errno=int(), strerror=str(what)) if not _of_network(reason):
+            message = f"{address}: cannot be stored in {constants.HF_HUB_CACHE}: {what}"
+            hint = "free some space or mend its rights; HF_HOME names another folder"
+        case _:
+            message = f"{address}: the download broke off ({type(reason).__name__})"
+            hint = f"try again; where it keeps failing, {elsewhere}"
+    raise CfbenchError(message, hint) from None
+
+
+def _refused(status: int, address: _Address, but: str) -> tuple[str, str]:
+    if status == 401:
+        return (
+            f"{address}: the Hub does not accept your token (401){but}",
+            "log in again with `hf auth login`, or set HF_TOKEN to a valid one, or unset it",
+        )
+    if status == 403:
+        return (
+            f"{address}: the Hub refuses access (403){but}",
+            "the repository may be disabled, or the token may not read it: see `hf auth whoami`",
+        )
+    if status == 429:
+        return (
+            f"{address}: too many requests from here (429){but}",
+            "wait some minutes; the limit is higher after `hf auth login`",
+        )
+    where = "the Hub is in trouble" if status >= 500 else "the Hub refuses the request"
+    return (
+        f"{address}: {where} ({status}){but}",
+        f"try again later; or by hand: {_command(address)}",
+    )
+
+
+def _no_entry(address: _Address) -> tuple[str, str]:
+    from huggingface_hub import HfApi
+
+    files = _listed(lambda: HfApi().list_repo_files(address.repo, revision=address.revision))
+    weights = [path for path in files if path.casefold().endswith(SUFFIXES)]
+    at = f" at revision {clip(address.revision)}" if address.revision else ""
+    message = f"{address.repo} has no file '{clip(address.path, 120)}'{at}"
+    message += _nearest(address.path, weights)
+    if weights:
+        return message, f"its files of weights: {name_some(weights, shown=10, width=120)}"
+    if files:
+        return message, f"it has no files of weights, only {name_some(files, width=120)}"
+    return message, "look at the repository's list of files"
+
+
+def _nearest(path: str, files: Sequence[str]) -> str:
+    """As `did_you_mean`, by the name alone: the wrong folder is as likely as the wrong name."""
+    by_name = {file.rpartition("/")[2].casefold(): file for file in files}
+    near = get_close_matches(path.rpartition("/")[2].casefold(), list(by_name), n=1)
+    return f" (did you mean '{clip(by_name[near[0]], 120)}'?)" if near else ""
+
+
+def _no_revision(address: _Address) -> tuple[str, str]:
+    from huggingface_hub import HfApi
+
+    def named() -> list[str]:
+        refs = HfApi().list_repo_refs(address.repo)
+        return [ref.name for ref in (*refs.branches, *refs.tags)]
+
+    names = _listed(named)
+    revision = address.revision or "main"
+    message = f"{address.repo} has no revision '{clip(revision)}'{did_you_mean(revision, names)}"
+    there = f"its branches and tags: {name_some(names, shown=10)}; " if names else ""
+    return message, f"{there}a commit is given by its 40 hex digits"
+
+
+def _listed(ask: Callable[[], list[str]]) -> list[str]:
+    """What the Hub lists; nothing where that fails too, for it only helps to explain."""
+    try:
+        return sorted(ask())
+    except _failures():
+        return []
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What huggingface_hub raises where a file cannot be had."""
+    from huggingface_hub.errors import HfHubHTTPError, XetDownloadError
+
+    # The errors of the connection are those of httpx in version 1 and of httpx2 in version 2.
+    bases = [base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception)]
+    return (*bases, XetDownloadError, OSError, RuntimeError, ValueError)
+
+
+def _command(address: _Address) -> str:
+    revision = ["--revision", address.revision] if address.revision else []
+    return shlex.join(["hf", "download", address.repo, address.path, *revision])
+
+
+def _endpoint() -> str:
+    """The Hub that is asked, without a password that its address may hold."""
+    from huggingface_hub import constants
+
+    parts = urlsplit(constants.ENDPOINT)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _of_network(error: OSError) -> bool:
+    return isinstance(error, ConnectionError | TimeoutError)
+
+
+def _is_here(text: str) -> bool:
+    try:
+        return Path(text).exists()
+    except (OSError, ValueError):
+        return False  # no name that a file could have

@@ -1,0 +1,329 @@
+"""From audio files to a predictions file, in parts that outlive an interruption.
+
+The utterances are cut into parts of a fixed size, each part into batches. A part is computed by one
+process, written whole, and never computed twice; the predictions file is made of all parts. So the
+number of processes and the interruptions change nothing in it.
+"""
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from cfbench.clips import Batch, Clips, load
+from cfbench.errors import CfbenchError, Problem
+from cfbench.files import write_atomically, write_text
+from cfbench.predictor import Predictor
+from cfbench.tables import table_format, write_table
+from cfbench.tasks import load_tasks
+
+_PROBLEM, _HINT = "problem", "hint"
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which parts a process computes: those whose number leaves `index` when divided by `count`."""
+
+    index: int = 0
+    count: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> "Share":
+        """Read `2/4`: the second of four shares.
+
+        Raises:
+            CfbenchError: It is nothing of the kind.
+        """
+        index, slash, count = text.partition("/")
+        if slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count):
+            return cls(int(index) - 1, int(count))
+        raise CfbenchError(f"'{text}' is no shard", "--shard 2/4 is the second of four")
+
+    def __str__(self) -> str:
+        return f" (share {self.index + 1} of {self.count})" if self.count > 1 else ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is predicted, and how.
+
+    Attributes:
+        utt_ids: The utterances, in the order of the predictions file.
+        paths: Their audio files.
+        out: The predictions file; its suffix decides the format.
+        batch_size: Clips a batch.
+        part_size: Clips a part.
+        workers: Processes that decode.
+        strict: Stop at the first clip that cannot be decoded.
+        made_by: What else decides the answers, as plain data: the model, the precision.
+    """
+
+    utt_ids: Sequence[str]
+    paths: Sequence[Path]
+    out: Path
+    batch_size: int = 16
+    part_size: int = 256
+    workers: int = 1
+    strict: bool = False
+    made_by: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def parts(self) -> int:
+        """How many parts there are."""
+        return -(-len(self.utt_ids) // self.part_size)
+
+    @property
+    def folder(self) -> Path:
+        """Where the parts are kept until the predictions file is made of them."""
+        return self.out.with_name(self.out.name + ".parts")
+
+    @property
+    def record(self) -> Path:
+        """The file beside the predictions that says how they were made."""
+        return self.out.with_name(self.out.name + ".json")
+
+    def rows(self, part: int) -> range:
+        """The rows of a part."""
+        return range(part * self.part_size, min((part + 1) * self.part_size, len(self.utt_ids)))
+
+    def part_path(self, part: int) -> Path:
+        """The file of a part."""
+        return self.folder / f"part-{part:06d}-of-{self.parts:06d}.parquet"
+
+    def digest(self) -> str:
+        """The same for every run that must give the same predictions file."""
+        said = {
+            "made_by": self.made_by,
+            "batch_size": self.batch_size,
+            "part_size": self.part_size,
+            "utterances": hashlib.sha256("\n".join(self.utt_ids).encode()).hexdigest(),
+        }
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a call of `predict` did.
+
+    Attributes:
+        predicted: Clips that this call predicted.
+        resumed: Clips of this process's share that an earlier call had predicted.
+        seconds: How long the predicting took.
+        failures: Clips without an answer, by utterance, of all parts that are there.
+        complete: Whether the predictions file is there; if not, other shares are missing.
+    """
+
+    predicted: int
+    resumed: int
+    seconds: float
+    failures: Mapping[str, Problem]
+    complete: bool
+
+
+def prepare(plan: Plan, overwrite: bool) -> bool:
+    """Make the folder of the parts, or find that there is nothing left to do.
+
+    Args:
+        plan: What is to be predicted.
+        overwrite: Throw away what another plan has left at the same place.
+
+    Returns:
+        Whether the predictions file of this very plan is complete already.
+
+    Raises:
+        CfbenchError: Another plan's file or parts are at the same place.
+    """
+    table_format(plan.out)
+    said = plan.folder / "plan.json"
+    old = _said(plan.record) or _said(said)
+    if old is not None and old.get("digest") == plan.digest():
+        if plan.out.is_file() and plan.record.is_file() and not old.get("failures"):
+            return True
+    elif plan.out.exists() or plan.folder.exists():
+        if not overwrite:
+            raise CfbenchError(
+                f"{plan.out}: is there already, made in another way"
+                if plan.out.exists()
+                else f"{plan.folder}: holds parts of other predictions",
+                "--overwrite replaces it; or name another file",
+            )
+        for path in (plan.out, plan.record):
+            path.unlink(missing_ok=True)
+        shutil.rmtree(plan.folder, ignore_errors=True)
+    try:
+        plan.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CfbenchError(f"{plan.folder}: cannot be made: {error.strerror}") from None
+    write_text(said, json.dumps({"digest": plan.digest(), **plan.made_by}, indent=1) + "\n")
+    return False
+
+
+def predict(
+    plan: Plan,
+    predictor: Predictor,
+    share: Share = Share(),
+    advance: Callable[[int, int], None] = lambda done, resumed: None,
+) -> Outcome:
+    """Predict the parts of a share that are not there yet.
+
+    Args:
+        plan: What is predicted; `prepare` has been called.
+        predictor: Waveforms to probabilities.
+        share: Which parts.
+        advance: Called with the number of clips done, and how many of them an earlier call did.
+
+    Raises:
+        CfbenchError: With `strict`, at the first clip that cannot be decoded.
+    """
+    mine = range(share.index, plan.parts, share.count)
+    ready = {part for part in mine if _is_complete(plan, part)}
+    resumed = sum(len(plan.rows(part)) for part in ready)
+    if resumed:
+        advance(resumed, resumed)
+    left = [part for part in mine if part not in ready]
+    batches = [
+        list(rows[start : start + plan.batch_size])
+        for rows in map(plan.rows, left)
+        for start in range(0, len(rows), plan.batch_size)
+    ]
+    clips = Clips(plan.utt_ids, plan.paths, predictor.samples)
+    pin = predictor.device.type == "cuda"
+    started = time.monotonic()
+    pending: list[pl.DataFrame] = []
+    todo = iter(left)
+    part = next(todo, None)
+    for batch in load(clips, batches, plan.workers, pin):
+        if batch.failed and plan.strict:
+            problem = next(iter(batch.failed.values()))
+            raise CfbenchError(problem.message, problem.hint)
+        pending.append(_answers(plan, predictor, batch))
+        advance(len(batch.rows) + len(batch.failed), 0)
+        if part is not None and sum(map(len, pending)) == len(plan.rows(part)):
+            write_atomically(plan.part_path(part), pl.concat(pending).write_parquet)
+            pending = []
+            part = next(todo, None)
+    return Outcome(
+        predicted=sum(map(len, batches)),
+        resumed=resumed,
+        seconds=time.monotonic() - started,
+        failures=failures(plan),
+        complete=False,
+    )
+
+
+def join(plan: Plan, environment: Mapping[str, Any]) -> bool:
+    """Make the predictions file, if every part is there.
+
+    The parts are kept while clips are without an answer, so that a later call tries only these.
+
+    Args:
+        plan: What was predicted.
+        environment: For the record beside the file.
+
+    Returns:
+        Whether the file is there.
+    """
+    try:
+        frames = [pl.read_parquet(plan.part_path(part)) for part in range(plan.parts)]
+    except FileNotFoundError:
+        # Another process may have joined the parts, and removed them, since it was looked.
+        old = _said(plan.record)
+        return old is not None and old.get("digest") == plan.digest()
+    whole = pl.concat(frames)
+    good = whole.filter(pl.col(_PROBLEM).is_null()).drop(_PROBLEM, _HINT)
+    failed = failures(plan)
+    format = table_format(plan.out)
+    write_atomically(plan.out, lambda path: write_table(good, path, format))
+    record = {
+        "digest": plan.digest(),
+        "made_by": plan.made_by,
+        "utterances": good.height,
+        "failures": {utt_id: problem.message for utt_id, problem in failed.items()},
+        "environment": environment,
+    }
+    write_text(plan.record, json.dumps(record, indent=1, sort_keys=True) + "\n")
+    if not failed:
+        shutil.rmtree(plan.folder, ignore_errors=True)
+    return True
+
+
+def failures(plan: Plan) -> dict[str, Problem]:
+    """The clips without an answer in the parts that are there, by utterance."""
+    found = {}
+    for part in range(plan.parts):
+        path = plan.part_path(part)
+        if path.is_file():
+            bad = pl.read_parquet(path, columns=["utt_id", _PROBLEM, _HINT])
+            for utt_id, message, hint in bad.filter(pl.col(_PROBLEM).is_not_null()).iter_rows():
+                found[utt_id] = Problem(message, hint)
+    return found
+
+
+def compare(
+    one: Mapping[str, NDArray[np.float64]], other: Mapping[str, NDArray[np.float64]]
+) -> tuple[float, float]:
+    """How far two answers for the same clips lie apart.
+
+    Args:
+        one: By task, (clips, classes).
+        other: The same.
+
+    Returns:
+        The largest difference of a probability, and the share of decisions that differ.
+    """
+    largest = max(float(np.abs(one[task_id] - other[task_id]).max()) for task_id in one)
+    changed = [one[t].argmax(axis=1) != other[t].argmax(axis=1) for t in one]
+    return largest, float(np.mean(changed))
+
+
+def _said(path: Path) -> dict[str, Any] | None:
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return said if isinstance(said, dict) else None
+
+
+def _is_complete(plan: Plan, part: int) -> bool:
+    path = plan.part_path(part)
+    if not path.is_file():
+        return False
+    try:
+        return pl.read_parquet(path, columns=[_PROBLEM])[_PROBLEM].null_count() == len(
+            plan.rows(part)
+        )
+    except pl.exceptions.PolarsError:
+        return False
+
+
+def _answers(plan: Plan, predictor: Predictor, batch: Batch) -> pl.DataFrame:
+    """The rows of a batch as the parts hold them, clips without an answer at their place."""
+    said = predictor(batch.waveforms) if len(batch.rows) else {}
+    rows = [*batch.rows.tolist(), *batch.failed]
+    missing = np.full(len(batch.failed), np.nan)
+    columns: dict[str, Any] = {"utt_id": [plan.utt_ids[row] for row in rows]}
+    for task_id in predictor.tasks:
+        for name, index in answered_columns(task_id).items():
+            values = said[task_id][:, index] if said else np.zeros(0)
+            columns[name] = np.concatenate([values, missing])
+    problems = [None] * len(batch.rows) + [p.message for p in batch.failed.values()]
+    hints = [None] * len(batch.rows) + [p.hint for p in batch.failed.values()]
+    frame = pl.DataFrame(
+        {**columns, _PROBLEM: problems, _HINT: hints, "row": rows},
+        schema_overrides={_PROBLEM: pl.String, _HINT: pl.String, "row": pl.Int64},
+    )
+    return frame.sort("row").drop("row")
+
+
+def answered_columns(task_id: str) -> dict[str, int]:
+    """The columns of a predictions file that a model fills for a task, and each one's class."""
+    task = load_tasks()[task_id]
+    return {name: task.columns.index(name) for name in task.score_columns}

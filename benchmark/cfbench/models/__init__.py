@@ -1,0 +1,1 @@
+"""The reference models: what answers the four tasks of a batch of waveforms."""
