@@ -30,6 +30,8 @@ test: $(VENV)/.dev
 perf: $(VENV)/.dev
 	$(BIN)/python tests/performance/score.py
 	$(BIN)/python tests/performance/coverage.py
+	$(BIN)/python tests/performance/audio.py
+	$(BIN)/python tests/performance/model.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

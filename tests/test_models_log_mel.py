@@ -11,7 +11,8 @@ from scipy import signal
 from sklearn.linear_model import LogisticRegression
 
 from cfbench.errors import CfbenchError
-from cfbench.models.log_mel import FeatureSettings, LogMelBaseline, features
+from cfbench.models.log_mel import LogMelBaseline
+from cfbench.models.spectrum import FeatureSettings, features
 from cfbench.tasks import load_tasks
 
 RATE = 16000
@@ -312,6 +313,7 @@ class TestFiles:
             "hop": 256,
             "n_mels": 64,
             "n_bands": 32,
+            "samples": 64_600,
         }
         classes = {task_id: task["classes"] for task_id, task in config["tasks"].items()}
         assert classes == {"bin": ["spoof", "bonafide"], "vq": ["real", "mvq", "svq", "sq"]}

@@ -24,15 +24,18 @@ RATE = 16_000
 WINDOW = 64_600
 """Samples that the reference system hears of a clip: 4.04 s."""
 
+# Of all that libsndfile reads, the formats in which a file that is cut short is recognised.
 SUFFIXES = (
     *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"),
-    *(".aiff", ".aif", ".aifc", ".au", ".snd", ".caf"),
+    *(".aiff", ".aif", ".aifc", ".au", ".snd"),
 )
 """What the name of a clip may end in, in either case."""
 
 # soxr's HQ filter reaches 128 samples of the lower rate to either side (measured); four times that.
 _MARGIN = 512
 _BLOCK = 1 << 20
+# Resampling a long clip from a rate of a few hertz would take all the memory there is.
+_LEAST_RATE = 1_000
 # Programs that write to a pipe leave 0 or something this large as the length; no clip is so long.
 _UNSAID = 0x7FFF_0000
 # A part that is empty, `.` or `..`, what Windows reads as a separator or a drive, and the byte 0.
@@ -75,7 +78,8 @@ def read_speech(path: Path, most: int | None = None) -> NDArray[np.float32]:
 
     Channels are averaged, then resampled by soxr at its quality HQ; the level is left as it is.
     Of a long clip only the beginning is decoded, with so much more than `most` that the result
-    is that of the whole clip to 1e-6. An MP3 is decoded to its end to see that it is all there.
+    is that of the whole clip to 1e-6; an MP3 is decoded to its end. Whether the rest is there is
+    known for WAV, FLAC, OGG, Opus, MP3, AIFF and AU; other containers need not give it away.
 
     Args:
         path: A file in any format, and of any rate and number of channels, that libsndfile reads.
@@ -98,9 +102,13 @@ def read_speech(path: Path, most: int | None = None) -> NDArray[np.float32]:
         with soundfile.SoundFile(source) as file:
             rate, frames = file.samplerate, _count_frames(path, file)
             asked = frames if most is None else min(frames, _rescale(most, RATE, rate))
-            margin = _rescale(_MARGIN, min(rate, RATE), rate)
-            mono = _read_mono(path, file, min(frames, asked + margin))
-            _check_end(path, file, frames - len(mono))
+            needed = min(frames, asked + _rescale(_MARGIN, min(rate, RATE), rate))
+            # Only its end shows that an MP3 is whole, and its decoder complains on standard error
+            # where a reader stops on the way.
+            mono = _read_mono(path, file, frames if file.format == "MP3" else needed)[:needed]
+            if file.format == "FLAC" and needed < frames:
+                file.seek(frames - 1)
+                _read_mono(path, file, 1)
     except soundfile.LibsndfileError as error:
         raise _undecodable(path, error) from None
     _check_samples(path, mono, asked, rate)
@@ -161,16 +169,16 @@ def find_clips(
                 found[utt_id] = file
     if doubled:
         named = [
-            f"{utt_id} ({' and '.join(sorted(doubled[utt_id]))})" for utt_id in sorted(doubled)
+            f"{utt_id} ({' and '.join(sorted(doubled[utt_id]))})" for utt_id in sorted(doubled)[:5]
         ]
         raise CfbenchError(
-            f"{plural(len(named), 'utterance has|utterances have')} more than one file: "
-            f"{name_some(named, width=300)}",
+            f"{plural(len(doubled), 'utterance has|utterances have')} more than one file: "
+            f"{name_some(named, len(doubled), width=300)}",
             "keep one file an utterance, or name only the folder that holds the right one",
         )
     return Clips(
         _Paths({utt_id: found[utt_id] for utt_id in utt_ids if utt_id in found}),
-        tuple(utt_id for utt_id in dict.fromkeys(utt_ids) if utt_id not in found),
+        tuple(dict.fromkeys(utt_id for utt_id in utt_ids if utt_id not in found)),
     )
 
 
@@ -198,9 +206,9 @@ def _cut_short(path: Path, how: str) -> CfbenchError:
 
 
 def _undecodable(path: Path, error: Any) -> CfbenchError:
-    reason = error.error_string.removeprefix("Error : ")
-    if reason.startswith("Format not recognised"):
+    if error.code == 1:
         return CfbenchError(f"{path}: not audio that libsndfile knows", _convert(path))
+    reason = error.error_string.removeprefix("Error : ")
     return CfbenchError(f"{path}: damaged or cut short (libsndfile: {reason})", _FETCH_AGAIN)
 
 
@@ -289,6 +297,11 @@ def _check_last_page(path: Path, stream: BinaryIO, size: int) -> None:
 
 def _count_frames(path: Path, file: Any) -> int:
     frames: int = file.frames
+    if file.samplerate < _LEAST_RATE:
+        raise CfbenchError(
+            f"{path}: a rate of {file.samplerate:,} Hz cannot carry speech",
+            "its header is damaged or was written wrongly: write the clip again",
+        )
     if not frames:
         raise CfbenchError(f"{path}: a header, and no samples", _FETCH_AGAIN)
     if frames >= 1 << 62:
@@ -302,30 +315,16 @@ def _count_frames(path: Path, file: Any) -> int:
 def _read_mono(path: Path, file: Any, frames: int) -> NDArray[np.float32]:
     """The next frames; in blocks, lest a damaged header ask for all the memory there is."""
     blocks = []
-    left = frames
+    left, channels = frames, file.channels
     while left:
-        block = file.read(min(left, _BLOCK), dtype="float32", always_2d=True)
+        block = file.read(min(left, _BLOCK // channels), dtype="float32", always_2d=True)
         if not len(block):
             raise _cut_short(path, f"{plural(left, 'frame is|frames are')} missing")
         # Far quicker than numpy's mean over a short axis, and the same to the bit.
         with np.errstate(over="ignore", invalid="ignore"):  # _check_samples will see
-            channels = block.shape[1]
             blocks.append(block[:, 0] if channels == 1 else sum(block.T) / channels)
         left -= len(block)
     return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-
-
-def _check_end(path: Path, file: Any, left: int) -> None:
-    """See that what was not read is there, in the formats whose header is believed."""
-    if not left:
-        return
-    if file.format == "FLAC":
-        file.seek(left - 1, os.SEEK_CUR)
-        _read_mono(path, file, 1)
-    elif file.format == "MP3":
-        # After a seek its decoder complains on standard error of files that are in order.
-        while left:
-            left -= len(_read_mono(path, file, min(left, _BLOCK)))
 
 
 def _check_samples(path: Path, mono: NDArray[np.float32], asked: int, rate: int) -> None:
@@ -339,9 +338,8 @@ def _check_samples(path: Path, mono: NDArray[np.float32], asked: int, rate: int)
         )
     heard = mono[:asked]
     if heard.min() == heard.max():
-        which = "the sample" if asked == 1 else f"each of the first {asked:,} samples"
         raise CfbenchError(
-            f"{path}: silent: {which} is {heard[0]:g}",
+            f"{path}: silent: nothing but {heard[0]:g} in the first {plural(asked, 'sample')}",
             "there is nothing to score: record it again, or take the utterance out of the lists",
         )
 
