@@ -25,7 +25,7 @@ from cfbench.models.spectrum import features
 from cfbench.models.wav2vec2_aasist import Wav2Vec2Aasist, Wav2Vec2AasistConfig
 from cfbench.predictor import NeuralPredictor
 from cfbench.recipes import find_recipe
-from cfbench.training import build
+from cfbench.untrained import build
 
 GFLOP_A_CLIP = 140
 """Of one forward pass, multiplications and additions counted apart."""
@@ -98,16 +98,7 @@ def small_ones(rounds: int, threads: int) -> None:
     count = sum(value.numel() for value in model.parameters())
     batch = recipe.training.batch_size
     waves = 0.05 * torch.randn(batch, WINDOW)
-    labels = {t: torch.zeros(batch, dtype=torch.int64) for t in recipe.model.tasks}
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-6)
-
-    def step() -> None:
-        model(waves, labels).loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    model.train()
-    trained = seconds(step, rounds)
+    trained = seconds(training_step(model, waves), rounds)
     predictor = NeuralPredictor(model, torch.device("cpu"))
     print(f"wav2vec2-aasist-small, {count / 1e6:.2f} million parameters, {threads} threads\n")
     print("| what | clips/s | |\n| --- | --- | --- |")
@@ -138,27 +129,34 @@ def on_gpu(batches: tuple[int, ...], rounds: int, peak: float | None) -> None:
     print("\n| training | steps/s | memory (GB) |\n| --- | --- | --- |")
     for batch in batches:
         for half in (None, torch.bfloat16):
-            model = Wav2Vec2Aasist(Wav2Vec2AasistConfig()).to(device).train()
-            optimizer = torch.optim.Adam(model.parameters(), lr=1e-6)
-            labels = {
-                t: torch.zeros(batch, dtype=torch.int64, device=device) for t in model.config.tasks
-            }
-            clips = waves[:batch].to(device)
-
-            def step() -> None:
-                with torch.autocast("cuda", dtype=half, enabled=half is not None):
-                    output = model(clips)
-                loss, _ = model.loss(output.logits, labels)
-                loss.backward()
-                optimizer.step()
-                optimizer.zero_grad()
-
             torch.cuda.reset_peak_memory_stats()
+            step = training_step(Wav2Vec2Aasist(Wav2Vec2AasistConfig()), waves[:batch], half)
             seconds(step, 3)
             middle = float(np.median(seconds(step, rounds)))
             memory = torch.cuda.max_memory_allocated() / 1e9
             name = f"batch {batch}, {'fp32' if half is None else 'bf16'}"
             print(f"| {name} | {1 / middle:.3g} | {memory:.1f} |", flush=True)
+
+
+def training_step(
+    model: Wav2Vec2Aasist, waves: torch.Tensor, half: torch.dtype | None = None
+) -> Callable[[], object]:
+    """One step of training on a batch, on the GPU if there is one."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(device).train()
+    clips = waves.to(device)
+    labels = {task: torch.zeros(len(clips), dtype=torch.int64) for task in model.config.tasks}
+    labels = {task: value.to(device) for task, value in labels.items()}
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-6)
+
+    def step() -> None:
+        with torch.autocast(device.type, dtype=half, enabled=half is not None):
+            loss = model(clips, labels).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
 
 
 def main() -> None:
