@@ -5,6 +5,10 @@ traces (a low-pass, coarse steps, a comb), one for each value of each task, so t
 learn them; they say nothing of real codecs.
 """
 
+import os
+import socket
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +16,10 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 from scipy.signal import butter, lfilter, sosfilt
+
+from cfbench.recipes import Recipe, find_recipe
+from cfbench.steps import Data
+from cfbench.tasks import find_track
 
 RATE = 16_000
 
@@ -164,3 +172,62 @@ def write_recipe(folder: Path, corpus: Corpus, text: str = TINY) -> Path:
     path = folder / "tiny.toml"
     path.write_text(text.format(track=corpus.track))
     return path
+
+
+SMALL = ("data.samples=4000",)
+"""A shorter window, for tests that look at weights and not at what was learned."""
+
+
+def tiny(corpus: Corpus, *changes: str) -> Recipe:
+    """The tiny model's recipe with changes, as `--set` takes them."""
+    path = corpus.track.parent / "tiny.toml"
+    if not path.exists():
+        write_recipe(corpus.track.parent, corpus)
+    return find_recipe(str(path), changes)
+
+
+def data(corpus: Corpus) -> Data:
+    """Where the lists and clips of a corpus are."""
+    return Data(find_track(str(corpus.track)), [corpus.audio])
+
+
+def forget_processes() -> None:
+    """Clear what accelerate keeps for the life of a process, which a test must not pass on."""
+    from accelerate.state import AcceleratorState, PartialState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    PartialState._reset_state()
+
+
+def surroundings(**more: str) -> dict[str, str]:
+    """The environment of a subprocess: one thread that sleeps while it waits, no network."""
+    calm = {"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    return {**os.environ, **calm, **more}
+
+
+def start(*arguments: object, **more: str) -> "subprocess.Popen[str]":
+    """Start `cfbench ARGUMENTS...` in a process, and in a group, of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "cfbench", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=surroundings(**more),
+        start_new_session=True,
+    )
+
+
+def launch(processes: int, *arguments: object) -> "subprocess.CompletedProcess[str]":
+    """Run `cfbench ARGUMENTS...` in several processes that torchrun launches."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes)]
+    return subprocess.run(
+        [*launcher, "--master_port", str(port), "-m", "cfbench", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=surroundings(),
+        timeout=300,
+        check=False,
+    )

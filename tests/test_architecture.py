@@ -19,7 +19,10 @@ HEAVY = {
     "matplotlib", "datasets", "gradio",
 }  # fmt: skip
 # The rooms that the extra `baseline` is for, and what they may import.
-BASELINE_ROOMS = ("models", "clips", "processes", "predictor", "inference", "training", "classical")
+BASELINE_ROOMS = (
+    "models", "clips", "processes", "predictor", "inference", "untrained", "training",
+    "evaluation", "checkpoints", "curves",
+)  # fmt: skip
 BASELINE_HEAVY = {"torch", "transformers", "accelerate", "sklearn", "threadpoolctl"}
 MODULES = {
     ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__"): path

@@ -8,6 +8,8 @@ A fenced block is run, in a folder of its own for each document, if its language
   authors' score files (scores/), and what blocks before it have written.
 - `console protocols`: the same where the real lists are; they stand in lists/, and predictions.csv
   answers them.
+- `console baseline`, `python baseline`: the same with what the baselines need: a small made-up
+  track (made-up.toml, clips/) and a tiny recipe (tiny.toml).
 - `python`: must run; the blocks of a document share their names.
 - `toml NAME` and `csv NAME`: is written to the file of that name.
 """
@@ -24,6 +26,7 @@ import polars as pl
 import pytest
 
 import make_picture
+import speech
 from cfbench import api
 from cfbench.metrics.catalogue import METRICS
 from cfbench.scorecard import json_schema
@@ -95,7 +98,7 @@ def test_blocks_run(name: str, folder: Path, run_cli: Callable) -> None:
     for block in blocks(ROOT / name):
         if block.language in ("toml", "csv") and block.word:
             (folder / block.word).write_text(block.text)
-        elif block.language == "python":
+        elif block.language == "python" and not block.word:
             exec(compile(block.text, f"{name}, line {block.line}", "exec"), names)
         elif block.language == "console" and not block.word:
             _run_all(block, name, run_cli)
@@ -116,6 +119,7 @@ def test_blocks_with_the_real_lists_run(
     lists = request.getfixturevalue("protocols")
     monkeypatch.chdir(tmp_path)
     Path("lists").symlink_to(lists, target_is_directory=True)
+    Path("CodecFake+").mkdir()
     truth = api.read_protocol(lists).frame.filter(pl.col("split").cast(pl.String) != "train")
     answers = [
         (pl.col(task.id) == cls.name).cast(pl.Float64).alias(cls.column)
@@ -128,11 +132,30 @@ def test_blocks_with_the_real_lists_run(
         _run_all(block, name, run_cli)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_blocks_of_baselines_run(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_cli: Callable
+) -> None:
+    wanted = [block for block in blocks(ROOT / name) if block.word == "baseline"]
+    if not wanted:
+        return
+    corpus = speech.make_corpus(tmp_path, [("train", 8), ("dev", 2), ("id", 2), ("ood", 2)])
+    corpus.audio.rename(tmp_path / "clips")
+    monkeypatch.chdir(tmp_path)
+    Path("tiny.toml").write_text(speech.TINY.format(track="made-up.toml"))
+    for block in wanted:
+        if block.language == "python":
+            exec(compile(block.text, f"{name}, line {block.line}", "exec"), {})
+        else:
+            _run_all(block, name, run_cli)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_shown_command_is_run(name: str) -> None:
     for block in blocks(ROOT / name):
         if block.language == "console":
-            assert block.word in ("", "protocols")
+            assert block.word in ("", "protocols", "baseline")
             for typed, _, _ in commands(block):
                 assert typed.startswith("cfbench "), f"{name}, line {block.line}: {typed}"
         else:

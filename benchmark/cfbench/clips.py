@@ -1,8 +1,9 @@
 """Clips as a torch dataset: decoded, augmented, cut to the window, ready to be batched."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,7 +57,7 @@ class Clips(Dataset[tuple[int, NDArray[np.float32] | Problem]]):
 
     Args:
         utt_ids: Of each row.
-        paths: Of each row.
+        paths: Of each row; None where an utterance has no file.
         samples: Length of the window.
         augmented: How to augment; None for not at all.
     """
@@ -64,7 +65,7 @@ class Clips(Dataset[tuple[int, NDArray[np.float32] | Problem]]):
     def __init__(
         self,
         utt_ids: Sequence[str],
-        paths: Sequence[Path],
+        paths: Sequence[Path | None],
         samples: int,
         augmented: Augment | None = None,
     ) -> None:
@@ -78,14 +79,16 @@ class Clips(Dataset[tuple[int, NDArray[np.float32] | Problem]]):
 
     def __getitem__(self, row: int) -> tuple[int, NDArray[np.float32] | Problem]:
         """The row and its waveform, (samples,) float32, or what is wrong with its file."""
-        how = self.augmented
+        how, path = self.augmented, self.paths[row]
+        if path is None:
+            return row, Problem(f"{self.utt_ids[row]}: no audio file")
         try:
             if how is None or how.algorithm == 0:
-                speech = read_speech(self.paths[row], self.samples)
+                speech = read_speech(path, self.samples)
             else:
                 # The whole clip is augmented before it is cut, as the authors do.
                 rng = item_rng(how.seed, how.epoch, self.utt_ids[row])
-                speech = augment(read_speech(self.paths[row]), how.algorithm, rng)
+                speech = augment(read_speech(path), how.algorithm, rng)
         except CfbenchError as error:
             # An exception of a worker process would lose its form on the way.
             return row, error.problems[0]
@@ -94,7 +97,7 @@ class Clips(Dataset[tuple[int, NDArray[np.float32] | Problem]]):
 
 def load(
     clips: Clips, batches: Sequence[Sequence[int]], workers: int, pin: bool
-) -> "DataLoader[Batch]":
+) -> Iterator[Batch]:
     """Batches of clips, decoded ahead in worker processes.
 
     Args:
@@ -102,9 +105,15 @@ def load(
         batches: The rows of each batch, in order.
         workers: Processes that decode; 0 decodes in this one.
         pin: Whether batches are to be copied to a GPU.
+
+    Raises:
+        CfbenchError: A worker process was ended from outside.
     """
-    return DataLoader(
-        clips,  # type: ignore[arg-type]  # batches are of another type than items
+    # The loader would start its workers for nothing.
+    if not batches:
+        return
+    loader: DataLoader[Any] = DataLoader(
+        clips,
         batch_sampler=batches,  # type: ignore[arg-type]  # a list is a sampler too
         num_workers=workers,
         collate_fn=_collate,
@@ -114,6 +123,15 @@ def load(
         # draw once more than an uninterrupted one.
         generator=torch.Generator(),
     )
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if "DataLoader worker (pid" not in str(error):
+            raise
+        raise CfbenchError(
+            f"a process that decodes audio was ended: {str(error).splitlines()[0]}",
+            "memory, or shared memory (docker run --shm-size), may have run out: try --workers 0",
+        ) from None
 
 
 def _collate(items: Sequence[tuple[int, NDArray[np.float32] | Problem]]) -> Batch:

@@ -9,9 +9,14 @@ import polars as pl
 
 from cfbench import hub, runs
 from cfbench.errors import CfbenchError, Problem, plural
+from cfbench.sampling import draw
+from cfbench.steps import read_scored, read_training
 
 _BYTES = 4
 """Of a parameter in single precision, and of each number that the optimiser keeps of it."""
+
+_LARGE = 100_000_000
+"""Parameters of a model that wants a GPU."""
 
 
 @dataclass(frozen=True)
@@ -31,58 +36,76 @@ def describe(what: runs.Run) -> DryRun:
     """Look at everything that a run needs; reads lists and folders, loads and downloads nothing."""
     lines: list[str] = [f"{what.recipe.name}: {what.recipe.title}", f"folder: {what.folder}"]
     missing: list[Problem] = []
-    trains = "train" in what.steps and what.model is None
-    neural = what.recipe.model.kind == "wav2vec2-aasist"
-    if trains:
+    try:
+        runs.check_folder(what)
+    except CfbenchError as error:
+        missing += error.problems
+    if "train" in what.steps and what.model is None:
         lines += _training(what, missing)
     elif what.model is not None:
-        lines.append(f"train: left out; the model is {what.model}")
+        lines.append(f"train: left out; the model is {_given(what)}")
         missing += _given_model(what)
     else:
         lines.append("train: left out")
         if "predict" in what.steps and not what.trained.is_dir():
             missing.append(Problem(f"{what.trained}: no trained model", "train, or --model"))
-    if "predict" in what.steps:
-        lines += _prediction(what, missing)
+    lines += _prediction(what, missing) if "predict" in what.steps else ["predict: left out"]
     if "score" in what.steps:
         lines.append(f"score: {what.scorecard}")
         if "predict" not in what.steps and not what.predictions.is_file():
             missing.append(Problem(f"{what.predictions}: not there yet", "predict first"))
-    if neural:
-        lines += _needs(what, trains, missing)
+    else:
+        lines.append("score: left out")
+    if {"train", "predict"} & set(what.steps) and what.recipe.model.kind == "wav2vec2-aasist":
+        lines += _needs(what, missing)
     return DryRun(lines, missing)
 
 
+def _trains(what: runs.Run) -> bool:
+    """Whether there is something left to train."""
+    return "train" in what.steps and what.model is None and not what.trained.is_dir()
+
+
+def _given(what: runs.Run) -> str:
+    """The model that was given; empty where `published` was and none is."""
+    return what.recipe.model.checkpoint if what.model == "published" else what.model or ""
+
+
 def _training(what: runs.Run, missing: list[Problem]) -> list[str]:
-    recipe = what.recipe
-    try:
-        train, dev = runs.read_training(recipe, what.data)
-    except CfbenchError as error:
-        missing += error.problems
-        return ["train: its lists are missing"]
-    _check_audio(what, "training", pl.concat([train, dev]), missing)
+    recipe, how = what.recipe, what.recipe.training
     if what.trained.is_dir():
         return [f"train: done already ({what.trained})"]
-    if recipe.model.kind != "wav2vec2-aasist":
-        return [f"train: on what is drawn from {plural(train.height, 'utterance')}"]
-    from cfbench.sampling import draw
-
-    drawn = draw(train, recipe.data.balance, recipe.training.seed)
-    how = recipe.training
-    steps = drawn.frame.height // how.batch_size * how.epochs
+    try:
+        train, dev = read_training(recipe, what.data)
+        drawn = draw(train, recipe.data.balance, how.seed)
+    except CfbenchError as error:
+        missing += error.problems
+        return ["train: its lists are missing, or cannot be trained on"]
+    _check_audio(what, "training", pl.concat([train, dev]), missing)
+    neural = recipe.model.kind == "wav2vec2-aasist"
+    weights = what.front_end or recipe.model.front_end.weights
+    is_file = Path(weights).suffix in (".pt", ".pth") and not hub.is_address(weights)
+    if neural and is_file and not Path(weights).is_file():
+        missing.append(Problem(f"{weights}: no such file", "it holds the front end's weights"))
     state = what.folder / "train" / "last.pt"
-    return [
-        f"train: {plural(how.epochs, 'epoch')} of {plural(drawn.frame.height, 'utterance')}, drawn "
-        f"from {train.height:,} ({recipe.data.balance}), {steps:,} steps of {how.batch_size}; the "
-        f"best epoch on {plural(dev.height, 'utterance')}"
-        + (f"; goes on from {state}" if state.is_file() else ""),
-        *(f"  note: {note}" for note in drawn.notes),
-    ]
+    steps = drawn.frame.height // how.batch_size * how.epochs
+    counts = (
+        f"{plural(drawn.frame.height, 'utterance')}, drawn from {train.height:,} "
+        f"({recipe.data.balance})"
+    )
+    line = f"train: on {counts}"
+    if neural:
+        line = (
+            f"train: {plural(how.epochs, 'epoch')} of {counts}, {steps:,} steps of "
+            f"{how.batch_size}; the best epoch on {plural(dev.height, 'utterance')}"
+        )
+    goes_on = f"; goes on from {state}" if state.is_file() else ""
+    return [line + goes_on, *(f"  note: {note}" for note in drawn.notes)]
 
 
 def _prediction(what: runs.Run, missing: list[Problem]) -> list[str]:
     try:
-        protocol = runs.read_scored(what.data)
+        protocol = read_scored(what.data)
     except CfbenchError as error:
         missing += error.problems
         return ["predict: the lists are missing"]
@@ -103,7 +126,7 @@ def _check_audio(what: runs.Run, use: str, rows: pl.DataFrame, missing: list[Pro
 
 
 def _given_model(what: runs.Run) -> list[Problem]:
-    given = what.recipe.model.checkpoint if what.model == "published" else what.model or ""
+    given = _given(what)
     if not given:
         return [Problem(f"{what.recipe.name}: no trained model is published", "train it")]
     path = Path(given)
@@ -112,16 +135,27 @@ def _given_model(what: runs.Run) -> list[Problem]:
     return [Problem(f"{given}: no such model", "give a folder, a checkpoint or an id on the Hub")]
 
 
-def _needs(what: runs.Run, trains: bool, missing: list[Problem]) -> list[str]:
-    from cfbench.training import count_parameters
+def _needs(what: runs.Run, missing: list[Problem]) -> list[str]:
+    from cfbench.processes import describe_device
+    from cfbench.untrained import count_parameters
 
-    count = count_parameters(what.recipe, what.front_end)
+    device = describe_device(what.machine.cpu)
+    lines = [f"computes on: {device}"]
+    try:
+        count = count_parameters(what.recipe, what.front_end)
+    except CfbenchError as error:
+        missing += error.problems
+        return lines
     if count is None:
-        return ["needs: the size of the front end is known when it has been downloaded"]
+        return [*lines, "needs: the size of the front end is known when it has been downloaded"]
+    if count > _LARGE and device.startswith("the processor"):
+        lines.append(
+            "  note: without a GPU a model of this size answers about one clip a second, and "
+            "training takes weeks"
+        )
     model = count * _BYTES
-    lines = []
     disk = model if what.model is not None else 0
-    if trains:
+    if _trains(what):
         # Weights and two moments a parameter; the best epoch, the epoch in hand, the final copy.
         kept = what.recipe.training.epochs if what.recipe.training.keep == "all" else 1
         disk = 2 * 3 * model + (kept + 2) * model
@@ -137,16 +171,16 @@ def _needs(what: runs.Run, trains: bool, missing: list[Problem]) -> list[str]:
         missing.append(
             Problem(f"{what.folder}: {_size(free)} are free, {_size(disk)} are needed", "make room")
         )
-    lines += _downloads(what, trains, model)
+    lines += _downloads(what, model)
     return lines
 
 
-def _downloads(what: runs.Run, trains: bool, model: int) -> list[str]:
+def _downloads(what: runs.Run, model: int) -> list[str]:
     from huggingface_hub import try_to_load_from_cache
 
-    place = what.front_end or what.recipe.model.front_end.weights
-    if not trains:
-        place = what.recipe.model.checkpoint if what.model == "published" else what.model or ""
+    place = _given(what)
+    if _trains(what):
+        place = what.front_end or what.recipe.model.front_end.weights
     if not place or Path(place).exists():
         return ["needs: no download"]
     if not hub.is_address(place):

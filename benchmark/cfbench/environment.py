@@ -33,6 +33,11 @@ def describe_environment() -> Mapping[str, object]:
     }
 
 
+def is_main_process() -> bool:
+    """Whether this process speaks for all that a launcher has started together."""
+    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
+
+
 def share_cores() -> None:
     """Let threads that wait sleep, unless the user has decided otherwise; before torch is loaded.
 

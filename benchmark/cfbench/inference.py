@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from cfbench.clips import Batch, Clips, load
-from cfbench.errors import CfbenchError, Problem
+from cfbench.errors import CfbenchError, Problem, name_some
 from cfbench.files import write_atomically, write_text
 from cfbench.predictor import Predictor
 from cfbench.tables import table_format, write_table
@@ -57,7 +58,7 @@ class Plan:
 
     Attributes:
         utt_ids: The utterances, in the order of the predictions file.
-        paths: Their audio files.
+        paths: Their audio files; None where there is none.
         out: The predictions file; its suffix decides the format.
         batch_size: Clips a batch.
         part_size: Clips a part.
@@ -67,7 +68,7 @@ class Plan:
     """
 
     utt_ids: Sequence[str]
-    paths: Sequence[Path]
+    paths: Sequence[Path | None]
     out: Path
     batch_size: int = 16
     part_size: int = 256
@@ -101,7 +102,8 @@ class Plan:
     def digest(self) -> str:
         """The same for every run that must give the same predictions file."""
         said = {
-            "made_by": self.made_by,
+            # What the model is called decides nothing.
+            "made_by": {key: value for key, value in self.made_by.items() if key != "model"},
             "batch_size": self.batch_size,
             "part_size": self.part_size,
             "utterances": hashlib.sha256("\n".join(self.utt_ids).encode()).hexdigest(),
@@ -115,17 +117,26 @@ class Outcome:
 
     Attributes:
         predicted: Clips that this call predicted.
-        resumed: Clips of this process's share that an earlier call had predicted.
+        resumed: Clips of this share that an earlier call had dealt with.
         seconds: How long the predicting took.
-        failures: Clips without an answer, by utterance, of all parts that are there.
-        complete: Whether the predictions file is there; if not, other shares are missing.
     """
 
     predicted: int
     resumed: int
     seconds: float
-    failures: Mapping[str, Problem]
+
+
+@dataclass(frozen=True)
+class Joined:
+    """What `join` found.
+
+    Attributes:
+        complete: Whether the predictions file is there; if not, other shares are missing.
+        failures: Utterances without an answer, and why, of all parts that are there.
+    """
+
     complete: bool
+    failures: Mapping[str, Problem]
 
 
 def prepare(plan: Plan, overwrite: bool) -> bool:
@@ -139,9 +150,15 @@ def prepare(plan: Plan, overwrite: bool) -> bool:
         Whether the predictions file of this very plan is complete already.
 
     Raises:
-        CfbenchError: Another plan's file or parts are at the same place.
+        CfbenchError: Another plan's file or parts are at the same place, or no such file can be
+            written.
     """
     table_format(plan.out)
+    if plan.out.is_dir() or plan.out.suffix.casefold() in (".gz", ".zst"):
+        raise CfbenchError(
+            f"{plan.out}: {'a folder' if plan.out.is_dir() else 'predictions are not compressed'}",
+            "name a file: predictions.parquet, or .csv, .tsv, .jsonl",
+        )
     said = plan.folder / "plan.json"
     old = _said(plan.record) or _said(said)
     if old is not None and old.get("digest") == plan.digest():
@@ -152,7 +169,7 @@ def prepare(plan: Plan, overwrite: bool) -> bool:
             raise CfbenchError(
                 f"{plan.out}: is there already, made in another way"
                 if plan.out.exists()
-                else f"{plan.folder}: holds parts of other predictions",
+                else f"{plan.folder}: holds parts of predictions that are made in another way",
                 "--overwrite replaces it; or name another file",
             )
         for path in (plan.out, plan.record):
@@ -172,7 +189,9 @@ def predict(
     share: Share = Share(),
     advance: Callable[[int, int], None] = lambda done, resumed: None,
 ) -> Outcome:
-    """Predict the parts of a share that are not there yet.
+    """Predict what is not there yet of the parts of a share.
+
+    A batch is always computed whole, so that an answer does not depend on what was there before.
 
     Args:
         plan: What is predicted; `prepare` has been called.
@@ -181,45 +200,34 @@ def predict(
         advance: Called with the number of clips done, and how many of them an earlier call did.
 
     Raises:
-        CfbenchError: With `strict`, at the first clip that cannot be decoded.
+        CfbenchError: The model's answers are no numbers; with `strict`, at the first clip that
+            cannot be decoded.
     """
     mine = range(share.index, plan.parts, share.count)
-    ready = {part for part in mine if _is_complete(plan, part)}
-    resumed = sum(len(plan.rows(part)) for part in ready)
+    owed = {part: batches for part in mine if (batches := _owed(plan, part))}
+    resumed = sum(len(plan.rows(part)) for part in mine) - sum(
+        len(rows) for batches in owed.values() for rows in batches
+    )
     if resumed:
         advance(resumed, resumed)
-    left = [part for part in mine if part not in ready]
-    batches = [
-        list(rows[start : start + plan.batch_size])
-        for rows in map(plan.rows, left)
-        for start in range(0, len(rows), plan.batch_size)
-    ]
     clips = Clips(plan.utt_ids, plan.paths, predictor.samples)
-    pin = predictor.device.type == "cuda"
-    started = time.monotonic()
-    pending: list[pl.DataFrame] = []
-    todo = iter(left)
-    part = next(todo, None)
-    for batch in load(clips, batches, plan.workers, pin):
-        if batch.failed and plan.strict:
-            problem = next(iter(batch.failed.values()))
-            raise CfbenchError(problem.message, problem.hint)
-        pending.append(_answers(plan, predictor, batch))
-        advance(len(batch.rows) + len(batch.failed), 0)
-        if part is not None and sum(map(len, pending)) == len(plan.rows(part)):
-            write_atomically(plan.part_path(part), pl.concat(pending).write_parquet)
-            pending = []
-            part = next(todo, None)
-    return Outcome(
-        predicted=sum(map(len, batches)),
-        resumed=resumed,
-        seconds=time.monotonic() - started,
-        failures=failures(plan),
-        complete=False,
-    )
+    started, predicted = time.monotonic(), 0
+    everything = [rows for batches in owed.values() for rows in batches]
+    loaded = load(clips, everything, plan.workers, predictor.device.type == "cuda")
+    for part, batches in owed.items():
+        answers = []
+        for batch in islice(loaded, len(batches)):
+            if batch.failed and plan.strict:
+                raise CfbenchError.of(list(batch.failed.values()))
+            answers.append(_answers(plan, predictor, batch))
+            predicted += len(batch.rows)
+            advance(len(batch.rows) + len(batch.failed), 0)
+        frame = _renewed(plan, part, pl.concat(answers))
+        write_atomically(plan.part_path(part), frame.write_parquet)
+    return Outcome(predicted, resumed, time.monotonic() - started)
 
 
-def join(plan: Plan, environment: Mapping[str, Any]) -> bool:
+def join(plan: Plan, environment: Mapping[str, Any]) -> Joined:
     """Make the predictions file, if every part is there.
 
     The parts are kept while clips are without an answer, so that a later call tries only these.
@@ -227,19 +235,20 @@ def join(plan: Plan, environment: Mapping[str, Any]) -> bool:
     Args:
         plan: What was predicted.
         environment: For the record beside the file.
-
-    Returns:
-        Whether the file is there.
     """
-    try:
-        frames = [pl.read_parquet(plan.part_path(part)) for part in range(plan.parts)]
-    except FileNotFoundError:
+    frames = [frame for part in range(plan.parts) if (frame := _read_part(plan, part)) is not None]
+    failed = {
+        utt_id: Problem(message, hint)
+        for frame in frames
+        for utt_id, message, hint in frame.filter(pl.col(_PROBLEM).is_not_null())
+        .select("utt_id", _PROBLEM, _HINT)
+        .iter_rows()
+    }
+    if len(frames) < plan.parts:
         # Another process may have joined the parts, and removed them, since it was looked.
         old = _said(plan.record)
-        return old is not None and old.get("digest") == plan.digest()
-    whole = pl.concat(frames)
-    good = whole.filter(pl.col(_PROBLEM).is_null()).drop(_PROBLEM, _HINT)
-    failed = failures(plan)
+        return Joined(old is not None and old.get("digest") == plan.digest(), failed)
+    good = pl.concat(frames).filter(pl.col(_PROBLEM).is_null()).drop(_PROBLEM, _HINT)
     format = table_format(plan.out)
     write_atomically(plan.out, lambda path: write_table(good, path, format))
     record = {
@@ -252,19 +261,7 @@ def join(plan: Plan, environment: Mapping[str, Any]) -> bool:
     write_text(plan.record, json.dumps(record, indent=1, sort_keys=True) + "\n")
     if not failed:
         shutil.rmtree(plan.folder, ignore_errors=True)
-    return True
-
-
-def failures(plan: Plan) -> dict[str, Problem]:
-    """The clips without an answer in the parts that are there, by utterance."""
-    found = {}
-    for part in range(plan.parts):
-        path = plan.part_path(part)
-        if path.is_file():
-            bad = pl.read_parquet(path, columns=["utt_id", _PROBLEM, _HINT])
-            for utt_id, message, hint in bad.filter(pl.col(_PROBLEM).is_not_null()).iter_rows():
-                found[utt_id] = Problem(message, hint)
-    return found
+    return Joined(True, failed)
 
 
 def compare(
@@ -292,21 +289,46 @@ def _said(path: Path) -> dict[str, Any] | None:
     return said if isinstance(said, dict) else None
 
 
-def _is_complete(plan: Plan, part: int) -> bool:
-    path = plan.part_path(part)
-    if not path.is_file():
-        return False
+def _read_part(plan: Plan, part: int) -> pl.DataFrame | None:
+    """A part's rows; None where it is not there, or damaged."""
     try:
-        return pl.read_parquet(path, columns=[_PROBLEM])[_PROBLEM].null_count() == len(
-            plan.rows(part)
-        )
-    except pl.exceptions.PolarsError:
-        return False
+        frame = pl.read_parquet(plan.part_path(part), glob=False)
+        wanted = [plan.utt_ids[row] for row in plan.rows(part)]
+        return frame if frame["utt_id"].to_list() == wanted and _PROBLEM in frame else None
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return None
+
+
+def _owed(plan: Plan, part: int) -> list[list[int]]:
+    """The batches of a part that are to be computed: all, or those with clips to try again."""
+    rows = plan.rows(part)
+    batches = [
+        list(rows[start : start + plan.batch_size])
+        for start in range(0, len(rows), plan.batch_size)
+    ]
+    frame = _read_part(plan, part)
+    if frame is None:
+        return batches
+    failed = {rows[index] for index in frame[_PROBLEM].is_not_null().arg_true()}
+    # What has no file still has none.
+    again = {row for row in failed if plan.paths[row] is not None}
+    return [batch for batch in batches if again.intersection(batch)]
+
+
+def _renewed(plan: Plan, part: int, answers: pl.DataFrame) -> pl.DataFrame:
+    """The rows of a part: what was answered now, and else what was there."""
+    old = _read_part(plan, part)
+    if old is not None:
+        answers = pl.concat([old.join(answers, on="utt_id", how="anti"), answers])
+    wanted = pl.DataFrame({"utt_id": [plan.utt_ids[row] for row in plan.rows(part)]})
+    return wanted.join(answers, on="utt_id", how="left", maintain_order="left")
 
 
 def _answers(plan: Plan, predictor: Predictor, batch: Batch) -> pl.DataFrame:
     """The rows of a batch as the parts hold them, clips without an answer at their place."""
     said = predictor(batch.waveforms) if len(batch.rows) else {}
+    for task_id, values in said.items():
+        _check_finite([plan.utt_ids[row] for row in batch.rows], task_id, values)
     rows = [*batch.rows.tolist(), *batch.failed]
     missing = np.full(len(batch.failed), np.nan)
     columns: dict[str, Any] = {"utt_id": [plan.utt_ids[row] for row in rows]}
@@ -321,6 +343,15 @@ def _answers(plan: Plan, predictor: Predictor, batch: Batch) -> pl.DataFrame:
         schema_overrides={_PROBLEM: pl.String, _HINT: pl.String, "row": pl.Int64},
     )
     return frame.sort("row").drop("row")
+
+
+def _check_finite(utt_ids: Sequence[str], task_id: str, values: NDArray[np.float64]) -> None:
+    bad = [utt_ids[int(row)] for row in np.flatnonzero(~np.isfinite(values).all(axis=1))]
+    if bad:
+        raise CfbenchError(
+            f"the model's answers for {task_id} are no numbers for {name_some(bad)}",
+            "in fp16 large values overflow: --precision bf16 or fp32; in fp32 the model is broken",
+        )
 
 
 def answered_columns(task_id: str) -> dict[str, int]:

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from accelerate import PartialState
 
+from cfbench.errors import plural
+
 PATIENCE = timedelta(days=7)
 """How long a process waits for the others: their shares of a large track take hours."""
 
@@ -24,6 +26,20 @@ def this_process(cpu: bool) -> PartialState:
     settings: dict[str, Any] = {"timeout": PATIENCE} if launched else {}
     # Told of no CPU, accelerate looks for a GPU's way of talking, on a machine without one too.
     return PartialState(cpu=cpu or (launched and not torch.cuda.is_available()), **settings)
+
+
+def leave() -> None:
+    """Part from the processes that were launched together, when all is done."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def describe_device(cpu: bool) -> str:
+    """Where a process will compute, in words."""
+    if not cpu and torch.cuda.is_available():
+        count = torch.cuda.device_count()
+        return torch.cuda.get_device_name() + (f", {count} of them" if count > 1 else "")
+    return f"the processor, {plural(torch.get_num_threads(), 'thread')}"
 
 
 def decoding_workers(cpu: bool) -> int:

@@ -7,7 +7,7 @@ setting has a value, so that a run's own copy of its recipe says all that it did
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -126,7 +126,7 @@ class Training(_Record):
     gradient_checkpointing: bool = False
     freeze_front_end: bool = False
     learned_task_weights: bool = False
-    class_weights: dict[TaskId, tuple[float, ...]] = Field(default={}, strict=False)
+    class_weights: dict[TaskId, Annotated[tuple[float, ...], Field(strict=False)]] = {}
     select: Literal["loss", "macro_f1"] = "loss"
     keep: Literal["best", "all"] = "best"
     checkpoint_every: int = Field(default=1000, ge=1)
@@ -267,7 +267,7 @@ def _override(data: dict[str, Any], override: str) -> None:
         raise CfbenchError(f"'{clip(override)}' is no setting", "for example training.epochs=2")
     try:
         value = tomllib.loads(f"value = {raw}")["value"]
-    except ValueError:
+    except (ValueError, RecursionError):
         value = raw.strip()
     for table in tables:
         data = data.setdefault(table, {})

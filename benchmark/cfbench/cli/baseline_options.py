@@ -1,5 +1,7 @@
 """Options of the commands that train or predict, and what they all do first."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -9,8 +11,10 @@ from cfbench.cli.console import print_note
 
 if TYPE_CHECKING:
     from cfbench.cli.progress import Bar
-    from cfbench.runs import Predicted
-    from cfbench.training import Progress
+    from cfbench.inference import Share
+    from cfbench.material import Progress
+    from cfbench.recipes import Recipe
+    from cfbench.steps import Predicted
 
 PredictionPrecision = Literal["fp32", "bf16", "fp16", "int8"]
 # As in `recipes`, which takes longer to import than the help takes to show.
@@ -19,6 +23,13 @@ Audio = Annotated[
     list[Path],
     typer.Option(
         "--audio", help="A folder below which the clips are; may be given more than once."
+    ),
+]
+Track = Annotated[
+    str | None,
+    typer.Option(
+        help="A track instead of the recipe's: a name (cfbench tracks list), or a track file.",
+        show_default=False,
     ),
 ]
 Cpu = Annotated[bool, typer.Option("--cpu", help="Leave a GPU alone.")]
@@ -68,13 +79,50 @@ def begin() -> None:
     quieten()
 
 
+def end() -> None:
+    """Part from the other processes of a launcher."""
+    from cfbench.processes import leave
+
+    leave()
+
+
+def find_recipe(name: str, overrides: Sequence[str] | None, track: str | None) -> "Recipe":
+    """The recipe that a command was given, with what it changes.
+
+    Raises:
+        CfbenchError: There is no such recipe, or a setting breaks the schema.
+    """
+    from cfbench.recipes import find_recipe
+
+    recipe = find_recipe(name, overrides or [])
+    if track is None:
+        return recipe
+    # A file is known by one name, wherever the command is given.
+    place = str(Path(track).resolve()) if track.endswith(".toml") else track
+    return recipe.model_copy(update={"track": place})
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Say, when the user interrupts, that the work is not lost; exit code 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print_note("interrupted; the same command again goes on where it was")
+        raise typer.Exit(130) from None
+
+
 def show_training(bar: "Bar", progress: "Progress") -> None:
     """Move a bar on, and say how an epoch ended."""
     numbers = progress.numbers
+    if bar.total != progress.steps:
+        # What was read and built before is no part of the speed.
+        bar.begin(progress.steps, bar.what, bar.unit)
     done = progress.step - bar.done
-    note = f"loss {numbers['train_loss']:.4f}" if "train_loss" in numbers else ""
-    bar.total = progress.steps
+    note = f"loss {numbers['train_loss']:.4f}" if "train_loss" in numbers else progress.doing
     bar.advance(done, done if progress.resumed else 0, note)
+    for line in progress.notes:
+        print_note(line)
     if progress.resumed:
         print_note(f"going on at step {progress.step:,} of {progress.steps:,}")
     if "dev_loss" in numbers:
@@ -82,6 +130,15 @@ def show_training(bar: "Bar", progress: "Progress") -> None:
             f"epoch {progress.epoch + 1} of {progress.epochs}: dev loss {numbers['dev_loss']:.4f}, "
             f"dev macro-F1 {100 * numbers['dev_macro_f1']:.1f}"
         )
+
+
+def show_share(bar: "Bar", total: int, share: "Share") -> None:
+    """Begin to count the clips of a share; where there are several, say which it is."""
+    from cfbench.errors import plural
+
+    if share.count > 1:
+        print_note(f"share {share.index + 1} of {share.count}: {plural(total, 'clip')}")
+    bar.begin(total, "predicting", "clips")
 
 
 def report_prediction(done: "Predicted", out: Path) -> int:
@@ -93,25 +150,31 @@ def report_prediction(done: "Predicted", out: Path) -> int:
     from cfbench.cli.console import print_problems
     from cfbench.errors import Problem, plural
 
-    outcome = done.outcome
-    if not done.main:
-        return 0
+    outcome, share = done.outcome, done.share
+    who = f"share {share.index + 1} of {share.count}: " if share.count > 1 else ""
     if done.difference is not None:
         largest, changed, clips = done.difference
         print_note(
             f"int8 against fp32 on the first {plural(clips, 'clip')}: probabilities differ by up "
             f"to {largest:.4f}, {100 * changed:.1f} % of the decisions"
         )
-    speed = outcome.predicted / outcome.seconds if outcome.seconds else 0.0
     if outcome.resumed:
-        print_note(f"{plural(outcome.resumed, 'clip')} had been predicted before")
+        print_note(f"{who}{plural(outcome.resumed, 'clip')} done before")
     if outcome.predicted:
-        print_note(f"{plural(outcome.predicted, 'clip')} predicted, {speed:,.1f} clips/s")
-    if outcome.complete:
-        print_note(f"{out}: complete" if not outcome.failures else f"{out}: written")
+        speed = outcome.predicted / outcome.seconds
+        print_note(f"{who}{plural(outcome.predicted, 'clip')} predicted, {speed:,.1f} clips/s")
+    if not done.main:
+        return 0
+    failures = dict(done.joined.failures)
+    if not done.joined.complete:
+        print_note(f"{out}: not yet; parts of other shares are missing")
+    elif not failures:
+        print_note(f"{out}: complete")
     else:
-        print_note(f"{out}: not yet; the parts of other shards are missing")
-    problems = list(outcome.failures.values())
+        print_note(
+            f"{out}: written, {plural(len(failures), 'utterance is|utterances are')} lacking"
+        )
+    problems = [problem for utt_id, problem in failures.items() if utt_id not in done.missing]
     if done.missing:
         shown = "\n".join(f"  {utt_id}" for utt_id in done.missing)
         problems.append(

@@ -35,14 +35,16 @@ def convert_checkpoint(
     """
     baseline.begin()
     from cfbench import hub
+    from cfbench.checkpoints import replace_folder
     from cfbench.errors import CfbenchError
     from cfbench.models import authors
+    from cfbench.models.fairseq import read_config
 
-    if out.is_dir() and any(out.iterdir()):
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise CfbenchError(f"{out}: is there already", "name a folder that is not")
-    front_end = authors.read_config(config) if config is not None else None
+    front_end = read_config(config) if config is not None else None
     path = hub.fetch(checkpoint) if hub.is_address(checkpoint) else Path(checkpoint)
     model = authors.convert(path, front_end)
-    model.save_pretrained(out)
+    replace_folder(out, model.save_pretrained)
     count = sum(value.numel() for value in model.parameters())
     print_note(f"{out}: {', '.join(model.config.tasks)}; {count / 1e6:,.1f} million parameters")

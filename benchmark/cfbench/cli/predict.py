@@ -47,19 +47,20 @@ def predict(
     lists/ --out predictions.parquet
     """
     baseline.begin()
-    from cfbench import runs
+    from cfbench import steps
     from cfbench.cli.progress import bar
     from cfbench.tasks import find_track
 
-    data = runs.Data(find_track(track), audio, protocol)
-    wanted = runs.read_scored(data, options.split_list("--split", split))
-    how = runs.Prediction(out, batch_size, part_size, precision, compile, strict, overwrite, shard)
-    with bar() as shown:
+    data = steps.Data(find_track(track), audio, protocol)
+    wanted = steps.read_scored(data, options.split_list("--split", split))
+    how = steps.Prediction(out, batch_size, part_size, precision, compile, strict, overwrite, shard)
+    with baseline.resumable(), bar() as shown:
 
         def start(total: int, share: "Share") -> None:
-            shown.begin(total, f"predicting{share}", "clips")
+            baseline.show_share(shown, total, share)
 
-        done = runs.predict(
-            model, wanted, data, how, runs.Machine(cpu, workers), start, shown.advance
+        done = steps.predict(
+            model, wanted, data, how, steps.Machine(cpu, workers), start, shown.advance
         )
+    baseline.end()
     raise typer.Exit(baseline.report_prediction(done, out))

@@ -5,16 +5,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from cfbench.environment import is_main_process
+
 _EVERY = 30.0
 """Seconds between two lines in a log file."""
 
 
 class Bar:
-    """A bar that counts one thing after the other."""
+    """A bar that counts one thing after the other; of several processes the first one shows it."""
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, TextColumn
 
         self.what, self.unit, self.total = "", "", 0
         self.done = self.free = 0
@@ -22,21 +24,18 @@ class Bar:
         self.progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
-            TextColumn("{task.completed:,.0f} of {task.total:,.0f} {task.fields[unit]}"),
-            TextColumn("{task.fields[speed]}"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}", markup=False),
+            TextColumn("{task.fields[said]}", markup=False),
             console=Console(stderr=True),
             transient=True,
-            disable=not sys.stderr.isatty(),
+            disable=not (sys.stderr.isatty() and is_main_process()),
         )
-        self._task = self.progress.add_task("", total=0, unit="", speed="", note="", visible=False)
+        self._task = self.progress.add_task("", total=None, said="", visible=False)
 
     def begin(self, total: int, what: str, unit: str) -> None:
         """Count anew.
 
         Args:
-            total: Up to what.
+            total: Up to what; 0 where that is not known yet.
             what: What is done: "predicting".
             unit: What is counted: "clips".
         """
@@ -44,7 +43,7 @@ class Bar:
         self.done = self.free = 0
         self.started = self.said = time.monotonic()
         self.progress.reset(
-            self._task, description=what, total=total, unit=unit, speed="", note="", visible=True
+            self._task, description=what, total=total or None, said="", visible=True
         )
 
     def advance(self, done: int, free: int = 0, note: str = "") -> None:
@@ -56,29 +55,21 @@ class Bar:
             note: Shown behind the bar.
         """
         self.done, self.free = self.done + done, self.free + free
-        self.progress.update(
-            self._task, total=self.total, advance=done, speed=self.speed, note=note
-        )
         now = time.monotonic()
-        if self.progress.disable and now - self.said > _EVERY:
+        said = f"{self._say(now)}{'; ' + note if note else ''}"
+        self.progress.update(self._task, advance=done, said=said)
+        if self.progress.disable and is_main_process() and now - self.said > _EVERY:
             self.said = now
-            sys.stderr.write(
-                f"{self.what}: {self.done:,} of {self.total:,} {self.unit}, {self.speed}, "
-                f"{self._left(now)} left{'; ' + note if note else ''}\n"
-            )
+            sys.stderr.write(f"{self.what}: {said}\n")
 
-    @property
-    def speed(self) -> str:
-        """Done a second, in words."""
-        seconds = time.monotonic() - self.started
-        return f"{(self.done - self.free) / max(seconds, 1e-9):,.1f} {self.unit}/s"
-
-    def _left(self, now: float) -> str:
+    def _say(self, now: float) -> str:
         rate = (self.done - self.free) / max(now - self.started, 1e-9)
+        said = f"{self.done:,} of {self.total:,} {self.unit}"
         if not rate:
-            return "?"
+            return said
         seconds = int((self.total - self.done) / rate)
-        return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+        left = f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+        return f"{said}, {rate:,.1f} {self.unit}/s, {left} left"
 
 
 @contextmanager

@@ -11,8 +11,8 @@ from cfbench.cli.console import print_note, print_problems, results
 
 if TYPE_CHECKING:
     from cfbench.inference import Share
+    from cfbench.material import Progress
     from cfbench.runs import Run
-    from cfbench.training import Progress
 
 
 def run_baseline(
@@ -26,6 +26,7 @@ def run_baseline(
             "--out", "-o", help="The run's folder. Default: runs/RECIPE.", show_default=False
         ),
     ] = None,
+    track: baseline.Track = None,
     protocol: options.Protocol = None,
     model: Annotated[
         str | None,
@@ -67,7 +68,7 @@ def run_baseline(
     from cfbench import runs
     from cfbench.cli.progress import bar
     from cfbench.cli.render import render_scorecard
-    from cfbench.recipes import find_recipe
+    from cfbench.steps import Data, Machine, Prediction
     from cfbench.tasks import find_track
 
     strange = [name for name in wanted_steps if name not in runs.STEPS]
@@ -75,16 +76,16 @@ def run_baseline(
         raise CfbenchError(
             f"--steps {steps}: no step is called so", f"steps are {', '.join(runs.STEPS)}"
         )
-    wanted = find_recipe(recipe, change or [])
+    wanted = baseline.find_recipe(recipe, change, track)
     what = runs.Run(
         recipe=wanted,
-        data=runs.Data(find_track(wanted.track), audio, protocol),
+        data=Data(find_track(wanted.track), audio, protocol),
         folder=out or Path("runs") / wanted.name,
         model=model,
         front_end=front_end,
         steps=wanted_steps,
-        machine=runs.Machine(cpu, workers),
-        prediction=runs.Prediction(
+        machine=Machine(cpu, workers),
+        prediction=Prediction(
             Path(),
             wanted.prediction.batch_size,
             256,
@@ -98,7 +99,7 @@ def run_baseline(
     if dry_run:
         _show_plan(what)
         return
-    with bar() as shown:
+    with baseline.resumable(), bar() as shown:
 
         def step(name: str) -> None:
             shown.begin(0, f"{name}: {wanted.name}", "steps" if name == "train" else "clips")
@@ -107,19 +108,19 @@ def run_baseline(
             baseline.show_training(shown, progress)
 
         def start(total: int, share: "Share") -> None:
-            shown.begin(total, f"predicting{share}", "clips")
+            baseline.show_share(shown, total, share)
 
         done = runs.run(what, runs.Watch(step, train, start, shown.advance))
-    code = 0
-    if done.predicted is not None:
-        code = baseline.report_prediction(done.predicted, what.predictions)
+    baseline.end()
+    predicted = done.predicted
+    code = 0 if predicted is None else baseline.report_prediction(predicted, what.predictions)
     if done.scorecard is not None:
         render_scorecard(done.scorecard, results())
         print_note(f"{what.scorecard}: the scorecard; cfbench show draws it again")
-    elif "score" in wanted_steps and done.predicted is not None and done.predicted.unanswered:
+    elif "score" in wanted_steps and predicted is not None and predicted.joined.failures:
+        lacking = plural(len(predicted.joined.failures), "utterance")
         print_note(
-            f"not scored: {plural(done.predicted.unanswered, 'utterance')} without a prediction; "
-            "--allow-missing scores them as wrong"
+            f"not scored: {lacking} without a prediction; --allow-missing scores them as wrong"
         )
     raise typer.Exit(code)
 

@@ -18,6 +18,7 @@ def train(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="A folder for checkpoints and the trained model.")
     ],
+    track: baseline.Track = None,
     protocol: options.Protocol = None,
     front_end: baseline.FrontEnd = None,
     change: baseline.Set = None,
@@ -29,21 +30,23 @@ def train(
     Example: cfbench train M1_AUX_bal --audio CodecFake+ --protocol lists/ --out runs/m1
     """
     baseline.begin()
-    from cfbench import runs
+    from cfbench import steps
     from cfbench.cli.progress import bar
-    from cfbench.recipes import find_recipe
+    from cfbench.environment import is_main_process
     from cfbench.tasks import find_track
 
-    wanted = find_recipe(recipe, change or [])
-    data = runs.Data(find_track(wanted.track), audio, protocol)
-    with bar() as shown:
+    wanted = baseline.find_recipe(recipe, change, track)
+    data = steps.Data(find_track(wanted.track), audio, protocol)
+    with baseline.resumable(), bar() as shown:
         shown.begin(0, f"training {wanted.name}", "steps")
-        model = runs.train(
+        model = steps.train(
             wanted,
             data,
             out,
-            runs.Machine(cpu, workers),
+            steps.Machine(cpu, workers),
             front_end,
             lambda progress: baseline.show_training(shown, progress),
         )
-    print_note(f"the model of the best epoch: {model}")
+    baseline.end()
+    if is_main_process():
+        print_note(f"the model of the best epoch: {model}")

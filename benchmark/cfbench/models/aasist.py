@@ -2,12 +2,15 @@
 
 It reads as figure 1 of Jung et al., AASIST (arXiv 2110.01200): two graphs, one of spectral and one
 of temporal nodes; each attends to itself and is pooled; two parallel stacks of heterogeneous graph
-attention join them around a master node; the larger of the stacks' values counts; the readout
-takes maximum and mean over the nodes, and the master node.
+attention join them around a master node (the paper's stack node); the larger of the stacks' values
+counts (its max graph operation); the readout takes maximum and mean over the nodes, and the master
+node. How the two graphs are made from the encoder's map, by learned weights where the paper takes
+maxima, is that of Tak et al. (arXiv 2202.12233), from whom the authors of source tracing have it.
 
 Shapes: B clips, N nodes, D values a node; S spectral and T temporal nodes.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -59,7 +62,9 @@ class SpectroTemporalAttention(nn.Module):
 
 
 class GraphAttention(nn.Module):
-    """Each node becomes a mixture of all nodes, weighted by how it goes with each, plus itself.
+    """Graph attention: each node becomes a mixture of all nodes, plus a projection of itself.
+
+    A node's share in the mixture comes from a learned score of the two nodes' product.
 
     Args:
         width_in: D_in.
@@ -77,6 +82,10 @@ class GraphAttention(nn.Module):
         self.own_projection = nn.Linear(width_in, width_out)
         self.norm = NodeNorm(width_out)
         self.temperature = temperature
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights that are no layer's."""
         nn.init.xavier_normal_(self.pair_weight)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -92,6 +101,7 @@ class HeterogeneousGraphAttention(nn.Module):
     """Graph attention over temporal and spectral nodes at once, and a master node that sees all.
 
     Which weight vector scores a pair depends on its kinds: both temporal, both spectral, or mixed.
+    The master node takes a mixture of all nodes; they take nothing from it.
 
     Args:
         width_in: D_in.
@@ -118,6 +128,10 @@ class HeterogeneousGraphAttention(nn.Module):
         self.master_mixture_projection = nn.Linear(width_in, width_out)
         self.master_own_projection = nn.Linear(width_in, width_out)
         self.temperature = temperature
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights that are no layer's."""
         for weight in (
             self.temporal_weight, self.spectral_weight, self.mixed_weight, self.master_weight
         ):  # fmt: skip
@@ -181,12 +195,17 @@ class Stack(nn.Module):
 
     def __init__(self, dropouts: Dropouts) -> None:
         super().__init__()
-        self.master = nn.Parameter(torch.randn(1, 1, NODE))
+        self.master = nn.Parameter(torch.empty(1, 1, NODE))
         self.attention1 = HeterogeneousGraphAttention(NODE, HIDDEN, 100.0, dropouts.nodes)
         self.pool_temporal = GraphPool(HIDDEN, dropouts.pool)
         self.pool_spectral = GraphPool(HIDDEN, dropouts.pool)
         self.attention2 = HeterogeneousGraphAttention(HIDDEN, HIDDEN, 100.0, dropouts.nodes)
         self.dropout = nn.Dropout(dropouts.stack)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the master node."""
+        nn.init.normal_(self.master)
 
     def forward(self, temporal: Tensor, spectral: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, T, 64) and (B, S, 64) to (B, T // 2, 32), (B, S // 2, 32) and (B, 1, 32)."""
@@ -212,7 +231,7 @@ class GraphBranch(nn.Module):
 
     def __init__(self, spectral_nodes: int, classes: int, dropouts: Dropouts) -> None:
         super().__init__()
-        self.position = nn.Parameter(torch.randn(1, spectral_nodes, NODE))
+        self.position = nn.Parameter(torch.empty(1, spectral_nodes, NODE))
         self.spectral_attention = GraphAttention(NODE, NODE, 2.0, dropouts.nodes)
         self.temporal_attention = GraphAttention(NODE, NODE, 2.0, dropouts.nodes)
         self.pool_spectral = GraphPool(NODE, dropouts.pool)
@@ -220,6 +239,11 @@ class GraphBranch(nn.Module):
         self.stacks = nn.ModuleList([Stack(dropouts), Stack(dropouts)])
         self.dropout = nn.Dropout(dropouts.readout)
         self.output = nn.Linear(READOUT, classes)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the positions."""
+        nn.init.normal_(self.position)
 
     def forward(self, spectral: Tensor, temporal: Tensor) -> tuple[Tensor, Tensor]:
         """(B, S, 64) and (B, T, 64) to logits (B, K) and the readout (B, 160)."""
@@ -261,12 +285,12 @@ def pair_scores(x: Tensor, projection: nn.Linear, weights: Tensor) -> Tensor:
     return torch.tanh(projection(pairs)) @ weights
 
 
-def recomputed(function: object, *arguments: object) -> Tensor:
+def recomputed(function: Callable[..., Tensor], *arguments: object) -> Tensor:
     """Call `function`, and keep nothing of what it made for the backward pass.
 
     The products of all pairs of nodes are the largest tensors of a branch, B x N x N x D; in
     training they are made again when their gradient is wanted.
     """
     if not torch.is_grad_enabled():
-        return function(*arguments)  # type: ignore[operator]
+        return function(*arguments)
     return checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False)

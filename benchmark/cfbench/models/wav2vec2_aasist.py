@@ -10,19 +10,24 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel, Wav2Vec2Config, Wav2Vec2Model
 from transformers.utils import logging
 from transformers.utils.generic import ModelOutput
 
 from cfbench.audio import WINDOW
-from cfbench.errors import CfbenchError
+from cfbench.errors import CfbenchError, plural
 from cfbench.models.aasist import Dropouts, GraphBranch, SpectroTemporalAttention
+from cfbench.models.batch_norm import MapNorm, NodeNorm
 from cfbench.models.encoder import ResidualEncoder
-from cfbench.tasks import pick_tasks
+from cfbench.tasks import find_task, pick_tasks
 
 SPECTRAL = 128
 """Spectral values that the front end's features are projected to."""
+
+FEWEST_FRAMES = 3
+"""Of the front end: the encoder makes one temporal position of three of them."""
 
 XLSR_300M: Mapping[str, Any] = {
     "hidden_size": 1024,
@@ -51,17 +56,47 @@ CLASS_WEIGHTS: Mapping[str, tuple[float, ...]] = {
 """The authors' weights of the classes in the cross entropy, in the tasks' class order."""
 
 
+def wav2vec2_config(settings: Mapping[str, Any], where: str) -> Wav2Vec2Config:
+    """The configuration of a front end.
+
+    Args:
+        settings: Of Wav2Vec2Config.
+        where: Who says so, for messages.
+
+    Raises:
+        CfbenchError: A setting is of another kind than it must be.
+    """
+    try:
+        return Wav2Vec2Config(**settings)
+    except (StrictDataclassError, TypeError, ValueError) as error:
+        # The first line says where it was noticed, the last what is wrong.
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
+        raise CfbenchError(
+            f"{where}: {reason}", "the settings are those of transformers' Wav2Vec2Config"
+        ) from None
+
+
+def front_end_frames(config: Wav2Vec2Config, samples: int) -> int:
+    """How many frames a front end makes of a window."""
+    for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
+        samples = max((samples - kernel) // stride + 1, 0)
+    return samples
+
+
 class Wav2Vec2AasistConfig(PreTrainedConfig):
     """The configuration of `Wav2Vec2Aasist`.
 
     Args:
         front_end: Of the front end; XLS-R 300M if None.
-        tasks: Ids of the tasks, a branch each, in the order of reports.
+        tasks: Ids of the tasks, a branch each; kept in the order of reports.
         classes: The classes that each branch's outputs stand for, in order; the tasks' own if None.
-        class_weights: In the cross entropy, by task; the authors' if None.
+        class_weights: In the cross entropy, by task; the authors' where not given.
         learned_task_weights: Whether training moves the weights of the tasks.
         dropouts: The four rates of a branch, in the order of `Dropouts`.
         samples: The window at 16 kHz that it was trained on.
+
+    Raises:
+        CfbenchError: A task or a setting of the front end is unknown, or numbers do not fit tasks.
     """
 
     model_type = "wav2vec2-aasist"
@@ -81,9 +116,11 @@ class Wav2Vec2AasistConfig(PreTrainedConfig):
         if front_end is None:
             front_end = {**XLSR_300M, **NO_MASKING}
         if isinstance(front_end, dict):
-            front_end = Wav2Vec2Config(**front_end)
+            front_end = wav2vec2_config(front_end, "the model's front end")
         picked = pick_tasks(tasks)
-        weights = {**CLASS_WEIGHTS, **(class_weights or {})}
+        weights = dict(CLASS_WEIGHTS)
+        for name, values in (class_weights or {}).items():
+            weights[find_task(name).id] = tuple(values)
         self.front_end = front_end
         self.tasks = [task.id for task in picked]
         own = {task.id: list(task.class_names) for task in picked}
@@ -93,6 +130,18 @@ class Wav2Vec2AasistConfig(PreTrainedConfig):
         self.dropouts = list(dropouts)
         self.samples = samples
         super().__init__(**kwargs)
+        if not picked:
+            raise CfbenchError("a model without tasks", "give at least one")
+        if len(self.dropouts) != len(Dropouts._fields):
+            raise CfbenchError(
+                f"{len(self.dropouts)} dropout rates of a branch",
+                f"give {len(Dropouts._fields)}: {', '.join(Dropouts._fields)}",
+            )
+        if (frames := front_end_frames(front_end, samples)) < FEWEST_FRAMES:
+            raise CfbenchError(
+                f"a window of {samples:,} samples makes {plural(frames, 'frame')} of the front end",
+                f"it takes {FEWEST_FRAMES} or more: choose a longer window",
+            )
         if self.classes != own:
             raise CfbenchError(
                 f"the model's classes are {self.classes}, those of its tasks are {own}",
@@ -133,6 +182,7 @@ class Wav2Vec2Aasist(PreTrainedModel):
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _supports_flash_attn = True
+    _made = False
     _no_split_modules = ["Wav2Vec2EncoderLayerStableLayerNorm", "Wav2Vec2EncoderLayer"]  # noqa: RUF012
 
     def __init__(self, config: Wav2Vec2AasistConfig) -> None:
@@ -152,10 +202,20 @@ class Wav2Vec2Aasist(PreTrainedModel):
             torch.full((count,), 1 / count), requires_grad=config.learned_task_weights
         )
         self.post_init()
+        self._made = True
 
     def _init_weights(self, module: nn.Module) -> None:
-        # Encoder and branches are initialised as their classes do it; the front end by its own.
-        return None
+        # Encoder and branches are drawn as they are made, the front end by its own class. What is
+        # left are weights that the file of `from_pretrained` lacks; nn.init spares those that it
+        # has while transformers calls this.
+        if not self._made:
+            return
+        if isinstance(module, Wav2Vec2Aasist):
+            nn.init.constant_(module.task_weights, 1 / len(module.task_weights))
+        elif isinstance(module, MapNorm | NodeNorm):
+            super()._init_weights(module)
+        else:
+            getattr(module, "reset_parameters", lambda: None)()
 
     def forward(
         self, waveforms: Tensor, labels: Mapping[str, Tensor] | None = None
@@ -219,7 +279,8 @@ class Wav2Vec2Aasist(PreTrainedModel):
     def class_weight(self, task_id: str) -> Tensor:
         """The weights of a task's classes in its cross entropy, (classes,)."""
         values = self.config.class_weights[task_id]
-        return torch.tensor(values, device=self.task_weights.device, dtype=torch.float32)
+        like = self.task_weights
+        return torch.tensor(values, device=like.device, dtype=like.dtype)
 
 
 def quieten() -> None:

@@ -1,0 +1,310 @@
+"""The steps of a baseline: find lists and clips, train, predict."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from cfbench import api, hub
+from cfbench.audio import Clips as Found
+from cfbench.audio import find_clips
+from cfbench.environment import describe_environment
+from cfbench.errors import CfbenchError, Problem, name_some, plural
+from cfbench.protocol import Protocol, find_list, read_protocol
+from cfbench.recipes import PredictionPrecision as Precision
+from cfbench.recipes import Recipe
+from cfbench.tasks import Track
+
+if TYPE_CHECKING:
+    from cfbench.inference import Joined, Outcome, Plan, Share
+    from cfbench.material import Material, Progress
+    from cfbench.predictor import Predictor
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where a run computes.
+
+    Attributes:
+        cpu: Whether to leave a GPU alone.
+        workers: Processes that decode audio, for each process that computes; None chooses.
+    """
+
+    cpu: bool = False
+    workers: int | None = None
+
+    @property
+    def decoding(self) -> int:
+        """How many processes decode: as said, or what keeps a processing unit fed."""
+        if self.workers is not None:
+            return self.workers
+        from cfbench.processes import decoding_workers
+
+        return decoding_workers(self.cpu)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where a run's data is.
+
+    Attributes:
+        track: The track.
+        audio: Folders below which clips are looked for.
+        protocol: A list or a folder of lists; None for what the track ships, or the folder that
+            CFBENCH_PROTOCOLS names.
+    """
+
+    track: Track
+    audio: Sequence[Path]
+    protocol: Path | None = None
+
+    def find(self, utt_ids: Sequence[str]) -> Found:
+        """The audio files of utterances.
+
+        Raises:
+            CfbenchError: A folder is not there, or an utterance has two files.
+        """
+        return find_clips(self.audio, utt_ids, self.track.audio_folders)
+
+    def missing(self, utt_ids: Sequence[str]) -> Problem:
+        """What is wrong where utterances have no audio file."""
+        return Problem(
+            f"{plural(len(utt_ids), 'utterance has|utterances have')} no audio file: "
+            + name_some(utt_ids),
+            "looked for UTTERANCE.wav, .flac and others below "
+            + ", ".join(str(folder) for folder in self.audio),
+        )
+
+
+def read_scored(data: Data, splits: Sequence[str] | None = None) -> Protocol:
+    """The utterances that are predicted and scored.
+
+    Raises:
+        CfbenchError: The protocol cannot be found or read, or has none of the splits.
+    """
+    protocol = api.read_protocol(data.protocol, data.track)
+    return protocol.only(splits or protocol.scored)
+
+
+def read_training(recipe: Recipe, data: Data) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows that a recipe trains on, and those on which it chooses its best epoch.
+
+    Raises:
+        CfbenchError: They are not there.
+    """
+    return (
+        _training_rows(data, "train", recipe.data.train),
+        _training_rows(data, "dev", recipe.data.dev),
+    )
+
+
+def _training_rows(data: Data, split: str, lists: Sequence[str]) -> pl.DataFrame:
+    folder = api.protocol_folder(data.protocol)
+    path = find_list(folder, lists) if folder is not None else None
+    found = (
+        read_protocol(path, data.track)
+        if path is not None
+        else api.read_protocol(data.protocol, data.track)
+    )
+    if split not in found.splits:
+        where = str(path or folder or f"the protocol of {data.track.name}")
+        raise CfbenchError(
+            f"{where}: no utterances of split {split}, which training needs",
+            (f"put {' or '.join(lists)} into the protocol's folder; " if lists else "")
+            + "or give a trained model: --model",
+        )
+    return found.split(split)
+
+
+def find_material(recipe: Recipe, data: Data) -> "Material":
+    """What a recipe trains on, with its audio files.
+
+    Raises:
+        CfbenchError: Lists or audio files are missing.
+    """
+    from cfbench.material import Material
+
+    train, dev = read_training(recipe, data)
+    found = data.find([*train["utt_id"], *dev["utt_id"]])
+    if found.missing:
+        problem = data.missing(found.missing)
+        raise CfbenchError(problem.message, problem.hint)
+    return Material(train, dev, found.paths)
+
+
+def train(
+    recipe: Recipe,
+    data: Data,
+    folder: Path,
+    machine: Machine = Machine(),
+    front_end: str | None = None,
+    report: "Callable[[Progress], None]" = lambda progress: None,
+) -> Path:
+    """Train a recipe, or go on where an earlier call was interrupted.
+
+    Args:
+        recipe: What and how.
+        data: Lists and audio.
+        folder: Where checkpoints are kept.
+        machine: Where to compute.
+        front_end: Where the front end's weights are, if not where the recipe says.
+        report: Called as training gets on.
+
+    Returns:
+        The folder of the trained model.
+    """
+    material = find_material(recipe, data)
+    if recipe.model.kind == "log-mel-logistic":
+        from cfbench.classical import train_classical
+
+        return train_classical(recipe, material, folder, machine.decoding, report)
+    from cfbench.training import train as train_neural
+
+    weights = front_end or recipe.model.front_end.weights
+    if hub.is_address(weights):
+        weights = str(hub.fetch(weights))
+    return train_neural(
+        recipe,
+        material,
+        folder,
+        weights=weights,
+        cpu=machine.cpu,
+        workers=machine.decoding,
+        report=report,
+    )
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """How a model predicts.
+
+    Attributes:
+        out: The predictions file.
+        precision: Of a neural front end.
+        compile: Whether torch.compile is used.
+        strict: Stop at the first clip that cannot be read.
+        overwrite: Replace predictions that were made in another way.
+        shard: Which share of the work to do, `2/4`, where no launcher says so.
+    """
+
+    out: Path
+    batch_size: int = 16
+    part_size: int = 256
+    precision: Precision = "fp32"
+    compile: bool = False
+    strict: bool = False
+    overwrite: bool = False
+    shard: str | None = None
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What `predict` did.
+
+    Attributes:
+        outcome: Counts and time of this process.
+        joined: Whether the file is complete, and which clips have no answer and why.
+        missing: Those of them that have no audio file.
+        share: Which share of the work this process did.
+        main: Whether this is the process that reports.
+        difference: In int8, against fp32 on the first clips: the largest difference of a
+            probability, the share of decisions that changed, and the number of clips.
+    """
+
+    outcome: "Outcome"
+    joined: "Joined"
+    missing: Sequence[str]
+    share: "Share"
+    main: bool
+    difference: tuple[float, float, int] | None = None
+
+
+def predict(
+    model: str,
+    protocol: Protocol,
+    data: Data,
+    how: Prediction,
+    machine: Machine = Machine(),
+    start: Callable[[int, "Share"], None] = lambda total, share: None,
+    advance: Callable[[int, int], None] = lambda done, resumed: None,
+) -> Predicted:
+    """Predict a track's utterances, or go on where an earlier call was interrupted.
+
+    Args:
+        model: A folder, or the id of a repository on the Hub.
+        protocol: Whose utterances.
+        data: Where their audio is.
+        how: Precision and the like.
+        machine: Where to compute.
+        start: Called with the number of clips of this process, and its share.
+        advance: Called with the number of clips done, and how many an earlier call had done.
+
+    Raises:
+        CfbenchError: No model, no audio, or with `strict` a clip that cannot be read.
+    """
+    from cfbench import inference
+    from cfbench.predictor import load_predictor
+    from cfbench.processes import this_process
+
+    asked = inference.Share.parse(how.shard) if how.shard is not None else None
+    state = this_process(machine.cpu)
+    share = inference.Share(state.process_index, state.num_processes)
+    if asked is not None:
+        if share.count > 1:
+            raise CfbenchError(
+                f"--shard {how.shard}, but a launcher has started {share.count} processes",
+                "leave one of them out",
+            )
+        share = asked
+    utt_ids = sorted(protocol.frame["utt_id"].to_list())
+    found = data.find(utt_ids)
+    if not found.paths or (how.strict and found.missing):
+        problem = data.missing(found.missing)
+        raise CfbenchError(problem.message, problem.hint)
+    predictor, said = load_predictor(model, state.device, how.precision, how.compile)
+    plan = inference.Plan(
+        utt_ids=utt_ids,
+        paths=[found.paths.get(utt_id) for utt_id in utt_ids],
+        out=how.out,
+        batch_size=how.batch_size,
+        part_size=max(how.part_size // how.batch_size, 1) * how.batch_size,
+        workers=machine.decoding,
+        strict=how.strict,
+        made_by={**said, "track": protocol.track.name, "device": state.device.type},
+    )
+    with state.main_process_first():
+        complete = inference.prepare(plan, how.overwrite and state.is_main_process)
+    mine = sum(len(plan.rows(part)) for part in range(share.index, plan.parts, share.count))
+    start(mine, share)
+    if complete:
+        outcome, joined = inference.Outcome(0, mine, 0.0), inference.Joined(True, {})
+        return Predicted(outcome, joined, found.missing, share, state.is_main_process)
+    difference = None
+    if how.precision == "int8" and state.is_main_process:
+        difference = _difference(model, plan, predictor)
+    outcome = inference.predict(plan, predictor, share, advance)
+    state.wait_for_everyone()
+    joined = inference.Joined(False, {})
+    if state.is_main_process:
+        joined = inference.join(plan, describe_environment())
+    state.wait_for_everyone()
+    return Predicted(outcome, joined, found.missing, share, state.is_main_process, difference)
+
+
+def _difference(
+    model: str, plan: "Plan", predictor: "Predictor"
+) -> tuple[float, float, int] | None:
+    """How far a predictor is from the same model in fp32; None where no clip can be read."""
+    from cfbench import inference
+    from cfbench.clips import Clips, load
+    from cfbench.predictor import load_predictor
+
+    rows = [row for row, path in enumerate(plan.paths) if path is not None][: plan.batch_size]
+    exact, _ = load_predictor(model, predictor.device)
+    for batch in load(Clips(plan.utt_ids, plan.paths, predictor.samples), [rows], 0, False):
+        if len(batch.rows):
+            largest, changed = inference.compare(exact(batch.waveforms), predictor(batch.waveforms))
+            return largest, changed, len(batch.rows)
+    return None
