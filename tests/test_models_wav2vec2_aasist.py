@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 import speech
 from authors_checkpoints import VARIANTS
 from cfbench.errors import CfbenchError
-from cfbench.models import aasist
+from cfbench.models import aasist, wav2vec2_aasist
 from cfbench.models.aasist import Dropouts, GraphBranch, GraphPool
 from cfbench.models.batch_norm import MapNorm, NodeNorm, share_batch_norm
 from cfbench.models.encoder import ResidualEncoder
@@ -68,7 +68,7 @@ def some_labels(tasks, count=4):
 
 
 def far(found, wanted):
-    return float((found - wanted).abs().max())
+    return (found - wanted).detach().abs().max().item()
 
 
 # Configuration
@@ -92,8 +92,8 @@ def test_the_default_is_the_reference_system():
     sizes = {
         name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()
     }
-    # XLS-R 300M without what only its pre-training uses, as Hugging Face counts it.
-    assert sizes["front_end"] == 315_438_720
+    # Hugging Face counts 315,438,720: the 1,024 of the mask embedding are not used here.
+    assert sizes["front_end"] == 315_437_696
     assert sum(sizes.values()) < 318_000_000
 
 
@@ -224,11 +224,11 @@ def test_what_a_file_lacks_is_drawn_and_what_it_has_is_kept(tmp_path):
     for name, value in again.state_dict().items():
         if name not in gone:
             assert torch.equal(value, state[name]), name
-    drawn = {name: value for name, value in again.named_parameters() if name in gone}
+    drawn = {name: value.detach() for name, value in again.named_parameters() if name in gone}
     assert drawn["task_weights"].tolist() == [1.0]
     assert not drawn["encoder.norm_in.bias"].any()
     for name in gone - {"task_weights", "encoder.norm_in.bias"}:
-        assert drawn[name].std() == pytest.approx(float(state[name].std()), rel=0.5), name
+        assert float(drawn[name].std()) == pytest.approx(float(state[name].std()), rel=0.5), name
 
 
 def test_hub_methods_are_those_of_transformers():
@@ -284,9 +284,9 @@ def test_the_loss_is_the_weighted_cross_entropy():
         weights = np.array(model.config.class_weights[task_id])[truth]
         surprise = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(4), truth]
         wanted.append((weights * surprise).sum() / weights.sum())
-        assert float(output.task_losses[task_id]) == pytest.approx(wanted[-1], rel=1e-5)
+        assert output.task_losses[task_id].item() == pytest.approx(wanted[-1], rel=1e-5)
     shares = np.exp(rates) / np.exp(rates).sum()
-    assert float(output.loss) == pytest.approx((shares * wanted).sum(), rel=1e-5)
+    assert output.loss.item() == pytest.approx((shares * wanted).sum(), rel=1e-5)
     # Of a softmax: each share times how far its loss is from the weighted mean.
     output.loss.backward()
     gradient = shares * (np.array(wanted) - (shares * wanted).sum())
@@ -302,7 +302,7 @@ def test_parts_of_a_batch_add_up_to_its_loss():
         model.loss({"bin": logits["bin"][rows]}, {"bin": labels["bin"][rows]}, lambda _: summed)[0]
         for rows in ([0, 1, 2], [3])
     ]
-    assert float(sum(parts)) == pytest.approx(float(whole), rel=1e-6)
+    assert sum(parts).item() == pytest.approx(whole.item(), rel=1e-6)
 
 
 def test_task_weights_are_equal_and_fixed_unless_they_are_learned():
@@ -311,7 +311,7 @@ def test_task_weights_are_equal_and_fixed_unless_they_are_learned():
     assert not model.task_weights.requires_grad
     output = model(noise(), some_labels(["vq", "aux", "dec"]))
     mean = sum(output.task_losses.values()) / 3
-    assert float(output.loss) == pytest.approx(float(mean), rel=1e-6)
+    assert output.loss.item() == pytest.approx(mean.item(), rel=1e-6)
 
 
 # Gradients
@@ -322,31 +322,26 @@ NO_EFFECT = (
     "k_proj.bias",  # the same for all keys: a softmax over them does not see it
     "conv1.bias",  # a batch normalisation follows
     "encoder.blocks.5.conv2.bias",  # the same, for the last block: the shortcut is the identity
-    "mixture_projection.bias",  # the same, with `own_projection`
+    "mixture_projection.bias",  # the same (but not for the master node, which has none)
     "own_projection.bias",
-    "attention.score.2.bias",  # the same at all places of a channel: so are the two softmaxes' scores
+    "attention.score.2.bias",  # the same at all places of a channel, as the softmaxes are over
     "attention.score.3.bias",
 )
 
 
 @pytest.mark.parametrize("tasks", VARIANTS.values(), ids=VARIANTS)
 def test_every_parameter_gets_a_gradient(tasks):
-    model = build(tasks, learned_task_weights=True, samples=9600).double().train()
-    model(noise(6, 9600).double(), some_labels(tasks, 6)).loss.backward()
-    norms = {name: value.grad for name, value in model.named_parameters()}
-    assert all(gradient is not None for gradient in norms.values())
-    norms = {name: float(gradient.norm()) for name, gradient in norms.items()}
+    model = build(tasks, learned_task_weights=True).double().train()
+    model(noise().double(), some_labels(tasks)).loss.backward()
+    gradients = {name: value.grad for name, value in model.named_parameters()}
+    assert all(gradient is not None for gradient in gradients.values())
+    norms = {name: gradient.norm().item() for name, gradient in gradients.items()}
     assert all(map(math.isfinite, norms.values()))
-    # Not those of the master nodes, which no normalisation follows.
     idle = {
-        name for name in norms if name.endswith(NO_EFFECT) and not name.endswith(
-            ("master_mixture_projection.bias", "master_own_projection.bias"))
+        name for name in norms if name.endswith(NO_EFFECT) and ".master_" not in name
     }  # fmt: skip
     if len(tasks) == 1:
         idle.add("task_weights")  # one task has all the weight
-    assert {name for name, norm in norms.items() if norm < 1e-14} == {
-        name for name in idle if norms[name] < 1e-14
-    }
     assert max(norms[name] for name in idle) < 1e-14
     assert min(norm for name, norm in norms.items() if name not in idle) > 1e-9
 
@@ -354,7 +349,7 @@ def test_every_parameter_gets_a_gradient(tasks):
 def test_gradient_checkpointing_changes_nothing():
     plain = build(["vq"], dropouts=(0.2, 0.3, 0.2, 0.5)).train()
     less = copy.deepcopy(plain)
-    less.gradient_checkpointing_enable({"use_reentrant": False})
+    less.activation_checkpointing_enable()
     assert less.front_end.encoder.gradient_checkpointing
     for model in (plain, less):
         torch.manual_seed(1)
@@ -398,7 +393,7 @@ def test_pairs_of_nodes_are_not_kept(monkeypatch):
     temporal = torch.randn(clips, 67, 64, requires_grad=True)
     torch.manual_seed(1)
     kept = Kept(branch, spectral, temporal)
-    # N^2 values a clip are the attention itself; with D values a pair it would be 32 or 64 times that.
+    # N^2 values a clip are the attention itself; D values a pair would be 32 or 64 times that.
     assert kept.largest <= clips * 67 * 67
     # For a batch of 64: 37 MiB a branch, where the authors' code keeps 444.
     assert kept.size / clips * batch < 40 * mebi
@@ -585,23 +580,36 @@ def clips():
     return torch.from_numpy(np.stack(waves)), {k: torch.tensor(v) for k, v in labels.items()}
 
 
+@pytest.fixture
+def one_thread():
+    """For models so small that a second thread costs more than it does."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("tasks", VARIANTS.values(), ids=VARIANTS)
-def test_a_small_model_learns_32_clips_by_heart(tasks, clips):
+def test_a_small_model_learns_32_clips_by_heart(tasks, clips, one_thread, monkeypatch):
     waves, labels = clips
+    monkeypatch.setattr(wav2vec2_aasist, "SPECTRAL", 24)
     model = build(tasks).train()
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for module in model.modules():
+        if isinstance(module, MapNorm | NodeNorm):
+            module.momentum = 0.5  # so that the statistics keep up with so few steps
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3, fused=True)
     losses = []
-    for _ in range(300):
+    for _ in range(80):
         output = model(waves, labels)
-        losses.append(float(output.loss))
-        if losses[-1] < 0.005:
+        losses.append(output.loss.item())
+        if losses[-1] < 0.01:
             break
         optimizer.zero_grad()
         output.loss.backward()
         optimizer.step()
-    assert losses[-1] < 0.01
     assert losses[0] > 0.4
+    assert losses[-1] < 0.01
     # Also with the statistics that it has kept, as it answers later.
     with torch.inference_mode():
         answers = model.eval()(waves).logits

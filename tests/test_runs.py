@@ -377,7 +377,7 @@ def test_utterances_without_an_answer_are_not_scored_unless_told(own_corpus, tmp
     assert "ood_001_rvq.wav: not audio" in told
     run(replace(what, allow_missing=True))
     card = read_scorecard(what.scorecard)
-    assert {name: split.missing for name, split in card.track.splits.items()} == {"id": 1, "ood": 1}
+    assert {name: split.missing for name, split in card.protocol.items()} == {"id": 1, "ood": 1}
     for path, content in kept.items():
         path.write_bytes(content)
     run(what)

@@ -139,6 +139,7 @@ def _collate(items: Sequence[tuple[int, NDArray[np.float32] | Problem]]) -> Batc
     waves = np.stack([wave for _, wave in good]) if good else np.zeros((0, 0), np.float32)
     return Batch(
         np.array([row for row, _ in good], np.int64),
-        torch.from_numpy(waves),
+        # Where numpy puts it differs from one process to the next, and so does the rounding.
+        torch.from_numpy(waves).clone(),
         {row: wave for row, wave in items if isinstance(wave, Problem)},
     )

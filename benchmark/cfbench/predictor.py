@@ -68,6 +68,7 @@ class NeuralPredictor:
         self.device = device
         self.samples: int = model.config.samples
         self.half = _HALVES.get(precision)
+        _align(model)
         if device.type == "cpu" and self.half is None:
             frame_convolutions(model)
         if precision == "int8":
@@ -97,6 +98,16 @@ class NeuralPredictor:
             if "bin" not in answers and ("bin" in self.tasks)
             else answers
         )
+
+
+def _align(model: torch.nn.Module) -> None:
+    """Move weights to where torch would put them.
+
+    Where those of a file lie in memory differs from one process to the next, and a product of
+    matrices that do not begin at a multiple of 64 bytes is rounded in another way.
+    """
+    for value in (*model.parameters(), *model.buffers()):
+        value.data = value.data.clone()
 
 
 class ClassicalPredictor:

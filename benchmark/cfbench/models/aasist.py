@@ -3,9 +3,9 @@
 It reads as figure 1 of Jung et al., AASIST (arXiv 2110.01200): two graphs, one of spectral and one
 of temporal nodes; each attends to itself and is pooled; two parallel stacks of heterogeneous graph
 attention join them around a master node (the paper's stack node); the larger of the stacks' values
-counts (its max graph operation); the readout takes maximum and mean over the nodes, and the master
-node. How the two graphs are made from the encoder's map, by learned weights where the paper takes
-maxima, is that of Tak et al. (arXiv 2202.12233), from whom the authors of source tracing have it.
+counts (its max graph operation); the readout takes the largest absolute value and the mean over the
+nodes, and the master node. How the two graphs are made from the encoder's map, by learned weights
+where the paper takes maxima, is that of Tak et al. (arXiv 2202.12233).
 
 Shapes: B clips, N nodes, D values a node; S spectral and T temporal nodes.
 """
@@ -24,7 +24,7 @@ NODE = 64
 HIDDEN = 32
 """Values a node of the heterogeneous graph."""
 READOUT = 5 * HIDDEN
-"""Values that the output layer sees: maximum and mean of either graph, and the master node."""
+"""Values that the output layer sees: largest and mean of either graph, and the master node."""
 
 
 class Dropouts(NamedTuple):
@@ -44,7 +44,10 @@ class Dropouts(NamedTuple):
 
 
 class SpectroTemporalAttention(nn.Module):
-    """The encoder's map summed over time, and over frequency, by learned attention weights."""
+    """The encoder's map summed over time, and over frequency, by learned attention weights.
+
+    All branches share it, and each makes two graphs of what it returns.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -221,7 +224,7 @@ class Stack(nn.Module):
 
 
 class GraphBranch(nn.Module):
-    """One task's branch.
+    """One task's branch: a graph of each kind attends and is pooled, two stacks, a readout.
 
     Args:
         spectral_nodes: S; each has a learned position.

@@ -3,8 +3,9 @@
 torch's own SyncBatchNorm does this on GPUs only.
 """
 
+from typing import Any
+
 import torch
-import torch.distributed.nn
 from torch import Tensor, nn
 
 
@@ -32,6 +33,26 @@ class NodeNorm(nn.BatchNorm1d):
         return super().forward(x.flatten(0, 1)).view_as(x)
 
 
+class SumOverProcesses(torch.autograd.Function):
+    """The sum of a tensor over all processes, through which gradients flow to all of them."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        """Any shape to the same."""
+        return _summed(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        """Each process's summand counts in the sums of all."""
+        return _summed(gradients[0])
+
+
+def _summed(x: Tensor) -> Tensor:
+    x = x.clone(memory_format=torch.contiguous_format)
+    torch.distributed.all_reduce(x)
+    return x
+
+
 def share_batch_norm(model: nn.Module) -> None:
     """Have every batch normalisation of a model take its statistics over all processes."""
     for module in model.modules():
@@ -53,8 +74,8 @@ def shared_batch_norm(norm: MapNorm | NodeNorm, x: Tensor) -> Tensor:
     """
     flat = x.reshape(-1, x.shape[-1])  # (n, C)
     count = flat.shape[0] * torch.distributed.get_world_size()
-    mean = torch.distributed.nn.all_reduce(flat.sum(dim=0)) / count  # (C,)
-    variance = torch.distributed.nn.all_reduce((flat - mean).square().sum(dim=0)) / count
+    mean = SumOverProcesses.apply(flat.sum(dim=0)) / count  # (C,)
+    variance = SumOverProcesses.apply((flat - mean).square().sum(dim=0)) / count  # (C,)
     with torch.no_grad():
         assert norm.running_mean is not None  # noqa: S101  # for the type checker
         assert norm.running_var is not None  # noqa: S101

@@ -38,21 +38,19 @@ XLSR_KERNELS = (10, 3, 3, 3, 3, 2, 2)
 MOST_CONVOLUTIONS = 64
 """A configuration with more is no configuration; the published models have seven."""
 
-# transformers' words and fairseq's; the first that fits counts.
+# transformers' words and fairseq's, where they differ; the first that fits counts.
 _WORDS = {
     "feature_projection.layer_norm.": "layer_norm.",
     "feature_projection.projection.": "post_extract_proj.",
     "encoder.pos_conv_embed.conv.parametrizations.weight.original0": "encoder.pos_conv.0.weight_g",
     "encoder.pos_conv_embed.conv.parametrizations.weight.original1": "encoder.pos_conv.0.weight_v",
     "encoder.pos_conv_embed.conv.bias": "encoder.pos_conv.0.bias",
-    "encoder.layer_norm.": "encoder.layer_norm.",
 }
 _LAYER = {
     "attention.": "self_attn.",
     "layer_norm.": "self_attn_layer_norm.",
     "feed_forward.intermediate_dense.": "fc1.",
     "feed_forward.output_dense.": "fc2.",
-    "final_layer_norm.": "final_layer_norm.",
 }
 _CONVOLUTION = {"conv.": "0.", "layer_norm.": "2.1."}
 _CONVOLUTION_BY_GROUP = {"conv.": "0.", "layer_norm.": "2."}
@@ -87,7 +85,7 @@ def read_fairseq(path: str | Path, settings: Mapping[str, Any] | None = None) ->
             else f"it has {name_some(sorted(state))}",
         )
     state = front_end_tensors(state)
-    config = config_of(state, fairseq_config(content), where)
+    config = config_of(state, fairseq_config(content, where), where)
     config = wav2vec2_config({**config.to_dict(), **(settings or {}), **NO_MASKING}, where)
     model = empty(lambda: Wav2Vec2Model(config), where)
     fill(model, state, fairseq_names(model), where)
@@ -176,11 +174,12 @@ def front_end_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         state: Under fairseq's names.
     """
     kept = {key: value for key, value in state.items() if not key.startswith(PRETRAINING)}
-    widths = [kept[key].numel() for key in ("layer_norm.weight", "encoder.layer_norm.weight")
-              if key in kept]  # fmt: skip
-    if not has(kept, "post_extract_proj.") and len(widths) == 2 and widths[0] == widths[1]:
-        kept["post_extract_proj.weight"] = torch.eye(widths[0])
-        kept["post_extract_proj.bias"] = torch.zeros(widths[0])
+    norms = [kept.get(f"{name}.weight") for name in ("layer_norm", "encoder.layer_norm")]
+    widths = {None if norm is None else norm.numel() for norm in norms}
+    width = widths.pop() if len(widths) == 1 else None
+    if width is not None and not has(kept, "post_extract_proj."):
+        kept["post_extract_proj.weight"] = torch.eye(width)
+        kept["post_extract_proj.bias"] = torch.zeros(width)
     return kept
 
 
@@ -290,10 +289,11 @@ def _sizes(state: Mapping[str, Tensor], otherwise: Mapping[str, Any]) -> dict[st
 
 
 def _count(state: Mapping[str, Tensor], pattern: str) -> int:
-    """How many layers there are, by the highest number in a name: one may be missing."""
-    numbers = [int(found[1]) for key in state if (found := re.match(pattern, key))]
-    # Each layer has tensors: a higher number is no layer's.
-    return min(max(numbers, default=-1) + 1, len(state))
+    """How many layers there are, by the highest number in a name: some may be missing."""
+    numbers = {int(found[1]) for key in state if (found := re.match(pattern, key))}
+    count = max(numbers, default=-1) + 1
+    # Where most are missing, the highest is no layer's.
+    return count if count <= 2 * len(numbers) else len(numbers)
 
 
 def _settings(content: Mapping[str, Any]) -> Mapping[str, Any] | None:

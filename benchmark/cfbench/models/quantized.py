@@ -21,7 +21,5 @@ def quantized(model: Wav2Vec2Aasist) -> Wav2Vec2Aasist:
         from torch.ao.quantization import quantize_dynamic
 
         model = copy.deepcopy(model)
-        model.front_end.encoder = quantize_dynamic(
-            model.front_end.encoder, {nn.Linear}, dtype=torch.qint8
-        )
+        quantize_dynamic(model.front_end.encoder, {nn.Linear}, dtype=torch.qint8, inplace=True)
     return model
