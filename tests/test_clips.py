@@ -69,6 +69,13 @@ def test_what_cannot_be_read_is_a_problem_and_no_exception(files, tmp_path) -> N
     assert "no such file" in gone.message
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_batch_begins_at_a_multiple_of_64_bytes(files, workers) -> None:
+    # As torch's own tensors do: results are rounded in another way where it does not.
+    for batch in load(named(files), [[0], [1, 2], [3]], workers, False):
+        assert batch.waveforms.data_ptr() % 64 == 0
+
+
 def test_a_batch_names_its_rows_and_its_failures(files) -> None:
     first, second, third = load(named([*files, None]), [[3, 4, 0], [4, 5], [1, 2]], 0, False)
     assert first.rows.tolist() == [3, 0]

@@ -380,7 +380,7 @@ def test_all_clips_may_be_bad(plan, paths):
     assert pl.read_csv(plan.out).height == 0
 
 
-def test_an_answer_that_is_no_number_stops(plan):
+def test_an_answer_that_is_no_number_is_no_answer(plan):
     class Broken(Loudness):
         def __call__(self, waveforms: Tensor) -> dict[str, np.ndarray]:
             answers = super().__call__(waveforms)
@@ -388,9 +388,71 @@ def test_an_answer_that_is_no_number_stops(plan):
                 answers["vq"][1, 2] = np.nan
             return answers
 
-    with pytest.raises(CfbenchError, match="answers for vq are no numbers for clip05") as error:
-        answer(plan, predictor=Broken())
-    assert "--precision" in str(error.value)
+    outcome, joined = answer(plan, predictor=Broken())
+    assert list(joined.failures) == ["clip05"]
+    assert "the model's answer is no number" in joined.failures["clip05"].message
+    assert "--precision" in joined.failures["clip05"].hint
+    assert outcome.predicted == N - 1
+    assert "clip05" not in pl.read_csv(plan.out)["utt_id"]
+    with pytest.raises(CfbenchError, match="no number"):
+        answer(replace(plan, out=plan.out.with_name("strict.csv"), strict=True), predictor=Broken())
+
+
+def louder(path: Path) -> None:
+    speech, rate = soundfile.read(path)
+    soundfile.write(path, 0.1 * speech, rate)
+
+
+def test_clips_that_change_between_two_calls_are_answered_anew(plan, wanted, paths):
+    with pytest.raises(KeyboardInterrupt):
+        answer(plan, advance=stopping_after(N))
+    louder(paths[1])
+    answer(plan)
+    after = plan.out.read_bytes()
+    assert after != wanted
+    answer(plan := replace(plan, out=plan.out.with_name("afresh.csv")))
+    assert plan.out.read_bytes() == after
+
+
+def test_a_file_of_other_audio_is_not_taken_for_complete(plan, wanted, paths):
+    answer(plan)
+    louder(paths[1])
+    with pytest.raises(CfbenchError, match="of other audio"):
+        prepare(plan, overwrite=False)
+    assert plan.out.read_bytes() == wanted
+
+
+def test_a_file_that_was_cut_is_not_taken_for_complete(plan, wanted):
+    answer(plan)
+    plan.out.write_bytes(wanted[:100])
+    with pytest.raises(CfbenchError, match="is there already"):
+        prepare(plan, overwrite=False)
+    answer(plan, overwrite=True)
+    assert plan.out.read_bytes() == wanted
+
+
+def test_the_old_file_stays_until_the_new_one_is_complete(plan, wanted):
+    other = replace(plan, made_by={"weights": "other"})
+    answer(plan)
+    with pytest.raises(KeyboardInterrupt):
+        answer(other, advance=stopping_after(N), overwrite=True)
+    assert plan.out.read_bytes() == wanted
+    # The parts are of the new plan: it goes on without being told again.
+    _, joined = answer(other)
+    assert joined.complete
+
+
+def test_what_is_not_of_cfbench_is_not_removed(plan):
+    plan.record.write_text('{"mine": 1}')
+    with pytest.raises(CfbenchError, match="is there already"):
+        prepare(plan, overwrite=False)
+    plan.record.unlink()
+    plan.folder.mkdir()
+    (plan.folder / "thesis.txt").write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(CfbenchError):
+            prepare(plan, overwrite=overwrite)
+    assert (plan.folder / "thesis.txt").read_text() == "mine"
 
 
 def test_only_the_columns_of_the_answered_tasks_are_written(plan):
@@ -441,6 +503,20 @@ def test_an_answer_does_not_depend_on_what_else_is_in_the_batch(corpus):
         apart = predictor(waves(5)[order])
         for task_id, values in together.items():
             assert np.abs(apart[task_id] - values[order]).max() < 1e-6
+
+
+def test_an_answer_does_not_depend_on_where_weights_lie_in_memory(corpus):
+    """Processors add up in another order where a matrix does not begin at a multiple of 64."""
+    wanted = NeuralPredictor(make_model(corpus), CPU)(waves(3))
+    for shift in (1, 4):
+        moved = make_model(corpus)
+        for value in (*moved.parameters(), *moved.buffers()):
+            if value.is_floating_point():
+                place = torch.empty(value.numel() + 16)[shift:][: value.numel()]
+                value.data = place.view(value.shape).copy_(value.data)
+        answers = NeuralPredictor(moved, CPU)(waves(3))
+        for task_id, values in wanted.items():
+            np.testing.assert_array_equal(answers[task_id], values)
 
 
 def test_probabilities_sum_to_one(corpus):

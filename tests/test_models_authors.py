@@ -584,6 +584,15 @@ def test_a_file_that_may_not_be_read(whole):
     assert refusal(convert, path).startswith(f"{path}: cannot be read")
 
 
+def test_a_damaged_file_is_told_from_a_whole_one(whole):
+    path, _ = whole
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    said = refusal(convert, path)
+    assert said.startswith(f"{path}: damaged: its part model/data/")
+
+
 def test_the_older_format_of_torch_is_read(path):
     state = checkpoint(XLSR_LIKE, ["dec"])
     torch.save(state, path, _use_new_zipfile_serialization=False)

@@ -125,12 +125,20 @@ def test_each_variant_answers_its_tasks(tasks):
         ({"front_end": {"conv_dim": [8, 8]}}, "the model's front end: "),
         ({"samples": 1039}, "a window of 1,039 samples makes 2 frames of the front end"),
         ({"samples": 100}, "a window of 100 samples makes 0 frames of the front end"),
+        ({"samples": 10_000_001}, "a window of 10,000,001 samples"),
     ],
 )
 def test_a_configuration_that_fits_no_model(settings, said):
     with pytest.raises(CfbenchError) as caught:
         Wav2Vec2AasistConfig(**{"tasks": ["bin"], **settings})
     assert said in str(caught.value)
+
+
+def test_all_that_is_wrong_with_a_configuration_is_said():
+    with pytest.raises(CfbenchError) as caught:
+        Wav2Vec2AasistConfig(tasks=["bin"], class_weights={"bin": [1]}, dropouts=[], samples=9)
+    said = [problem.message for problem in caught.value.problems]
+    assert len(said) == 3
 
 
 def test_class_weights_of_some_tasks():
@@ -337,9 +345,7 @@ def test_every_parameter_gets_a_gradient(tasks):
     assert all(gradient is not None for gradient in gradients.values())
     norms = {name: gradient.norm().item() for name, gradient in gradients.items()}
     assert all(map(math.isfinite, norms.values()))
-    idle = {
-        name for name in norms if name.endswith(NO_EFFECT) and ".master_" not in name
-    }  # fmt: skip
+    idle = {name for name in norms if name.endswith(NO_EFFECT) and ".master_" not in name}
     if len(tasks) == 1:
         idle.add("task_weights")  # one task has all the weight
     assert max(norms[name] for name in idle) < 1e-14

@@ -237,3 +237,31 @@ def test_an_unknown_recipe_ends_in_a_message(run_cli) -> None:
     told = run_cli("recipes", "M1_AUX_bol")
     assert told.code == 2
     assert "did you mean 'M1_AUX_bal'?" in told.err
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "training.seed=99999999999999999999",
+        "training.weight_decay=1e308",
+        "training.learning_rate=inf",
+        "data.samples=99999999999999999999",
+        "training.class_weights.vq=[nan, 1, 1, 1]",
+        "training.class_weights.vq=[0, 0, 0, 0]",
+    ],
+)
+def test_wild_numbers_are_refused(change: str) -> None:
+    with pytest.raises(CfbenchError, match=change.partition("=")[0].rpartition(".")[2]):
+        find_recipe("M1_AUX_bal", [change])
+
+
+def test_a_track_file_stands_beside_its_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine").mkdir()
+    text = 'extends = "log-mel-logistic"\ntrack = "my-track.toml"\n'
+    (tmp_path / "mine" / "recipe.toml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    assert find_recipe("mine/recipe.toml").track == str(tmp_path / "mine" / "my-track.toml")
+    overruled = find_recipe("mine/recipe.toml", ["track=other.toml"])
+    assert overruled.track == str(tmp_path / "other.toml")

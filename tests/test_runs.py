@@ -225,7 +225,7 @@ def test_a_classical_model_is_not_trained_over_another(corpus, tmp_path):
 def test_the_progress_of_classical_training_is_told(corpus, tmp_path):
     told: list[Progress] = []
     steps.train(classical(corpus), speech.data(corpus), tmp_path, CPU, report=told.append)
-    assert [(progress.step, progress.steps) for progress in told] == [(1, 1), (1, 1)]
+    assert [(progress.step, progress.steps) for progress in told] == [(0, 1), (1, 1), (1, 1)]
     assert told[-1].doing == "fitting"
 
 
@@ -315,6 +315,45 @@ def test_a_trained_model_may_be_given(neural_run, corpus, tmp_path):
     assert steps_done(what) == ["predict", "score"]
     assert not (what.folder / "train").exists()
     assert what.predictions.read_bytes() == neural_run.predictions.read_bytes()
+
+
+def test_a_model_that_the_recipe_does_not_describe_is_refused(neural_run, corpus, tmp_path):
+    for recipe in (classical(corpus), speech.tiny(corpus, "data.samples=4000")):
+        what = a_run(corpus, tmp_path / recipe.name, recipe, model=str(neural_run.trained))
+        with pytest.raises(CfbenchError, match=f"a wav2vec2-aasist of vq; {recipe.name} is a"):
+            run(what)
+        assert not what.predictions.exists()
+
+
+def test_a_checkpoint_may_be_removed_when_training_is_done(neural_run, corpus, tmp_path):
+    shutil.copytree(neural_run.folder, tmp_path / "run")
+    what = replace(neural_run, folder=tmp_path / "run")
+    (what.folder / "train" / "last.pt").unlink()
+    before = written(what.trained)
+    run(what)
+    assert written(what.trained) == before
+    more = speech.tiny(corpus, *SHORT, "training.epochs=2")
+    with pytest.raises(CfbenchError, match="without a checkpoint to go on from"):
+        run(replace(what, recipe=more))
+    assert written(what.trained) == before
+
+
+def test_a_scorecard_of_other_predictions_is_removed(own_corpus, tmp_path):
+    what = a_run(own_corpus, tmp_path / "run")
+    run(what)
+    (own_corpus.audio / "id_000.flac").write_text("not audio")
+    overwriting = replace(what, prediction=replace(what.prediction, overwrite=True))
+    assert run(overwriting).scorecard is None
+    assert not what.scorecard.exists()
+
+
+def test_words_may_change_between_two_calls_and_settings_may_not(neural_run, corpus, tmp_path):
+    shutil.copytree(neural_run.folder, tmp_path / "run")
+    other = neural_run.recipe.model_copy(update={"title": "Another title"})
+    run(replace(neural_run, folder=tmp_path / "run", recipe=other, steps=["score"]))
+    wild = speech.tiny(corpus, *SHORT, "training.seed=1", "data.samples=4800")
+    with pytest.raises(CfbenchError, match=r"data\.samples, training\.seed differ"):
+        run(replace(neural_run, folder=tmp_path / "run", recipe=wild))
 
 
 def save_checkpoint(path: Path, tasks: tuple[str, ...], seed: int = 0) -> Path:
@@ -432,6 +471,20 @@ def test_a_dry_run_knows_how_large_the_reference_system_is(corpus, tmp_path):
     assert "the model is CodecFake/CodecFake_Source_Tracing/" in lines
     assert "needs: memory of 1.3 GB for the weights" in lines
     assert "needs: a download of CodecFake/CodecFake_Source_Tracing/" in lines
+
+
+def test_a_dry_run_knows_what_a_frozen_front_end_needs(corpus, tmp_path):
+    recipe = find_recipe("M1_AUX_bal", ["training.freeze_front_end=true", "training.keep=best"])
+    recipe = recipe.model_copy(update={"track": str(corpus.track)})
+    lines, _ = described(a_run(corpus, tmp_path / "run", recipe))
+    # Gradients and moments are those of encoder and branches: less than a million parameters.
+    assert "needs: memory of 1.3 GB for weights" in lines
+
+
+def test_a_dry_run_sees_that_a_batch_cannot_be_filled(corpus, tmp_path):
+    recipe = speech.tiny(corpus, "training.batch_size=1000")
+    _, missing = described(a_run(corpus, tmp_path / "run", recipe))
+    assert "cannot fill a batch of 1000" in str(missing)
 
 
 def no_track(what: Run, corpus: speech.Corpus) -> Run:

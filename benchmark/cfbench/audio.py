@@ -22,6 +22,7 @@ RATE = 16_000
 """Samples a second of all speech in cfbench."""
 
 WINDOW = 64_600
+MOST_SAMPLES = 10_000_000
 """Samples that the reference system hears of a clip: 4.04 s."""
 
 # Of all that libsndfile reads, the formats in which a file that is cut short is recognised.
@@ -35,6 +36,7 @@ SUFFIXES = (
 _MARGIN = 512
 _BLOCK = 1 << 20
 # Resampling a long clip from a rate of a few hertz would take all the memory there is.
+_LOUDEST = 100.0  # far beyond any over-modulation; integers that were never scaled are louder
 _LEAST_RATE = 1_000
 # Programs that write to a pipe leave 0 or something this large as the length; no clip is so long.
 _UNSAID = 0x7FFF_0000
@@ -337,6 +339,11 @@ def _check_samples(path: Path, mono: NDArray[np.float32], asked: int, rate: int)
             "write the clip again; float samples lie within -1 to 1",
         )
     heard = mono[:asked]
+    if max(-heard.min(), heard.max()) > _LOUDEST:
+        raise CfbenchError(
+            f"{path}: samples up to {np.abs(heard).max():g}",
+            "float samples lie within -1 to 1: divide those of integers by their full scale",
+        )
     if heard.min() == heard.max():
         raise CfbenchError(
             f"{path}: silent: nothing but {heard[0]:g} in the first {plural(asked, 'sample')}",

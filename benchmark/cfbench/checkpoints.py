@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import pickle
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from cfbench.errors import CfbenchError
 from cfbench.files import write_atomically
@@ -39,6 +39,9 @@ def run_digest(recipe: Recipe, material: Material, start: str) -> str:
     for frame in (material.train, material.dev):
         digest.update(frame.select(columns).sort("utt_id").write_csv().encode())
     return digest.hexdigest()
+
+
+_KEYS = {"step", "model", "optimizer", "scheduler", "scaler", "random", "best", "curves"}
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
@@ -72,8 +75,10 @@ def load_state(path: Path, digest: str) -> dict[str, Any] | None:
         return None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        said = state["digest"]
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError):
+        said, complete = state["digest"], set(state) >= _KEYS
+    except Exception:  # a broken pickle can raise anything
+        said, complete = "", False
+    if not complete:
         raise CfbenchError(
             f"{path}: no checkpoint of cfbench, or a damaged one",
             "remove it to start again from the beginning",
@@ -104,7 +109,12 @@ def replace_folder(folder: Path, write: Callable[[Path], object]) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        write(temporary)
+        try:
+            write(temporary)
+        except (OSError, SafetensorError) as error:
+            raise CfbenchError(
+                f"{folder}: cannot be written: {error}", "make room on the disk; then run again"
+            ) from None
         temporary.chmod(0o755)
         if folder.exists():
             shutil.rmtree(folder)

@@ -63,7 +63,7 @@ def _train(
     made, final = folder / "trained.json", folder / "model"
     digest = run_digest(recipe, material, "")
     if made.is_file() or final.is_dir():
-        if not made.is_file() or json.loads(made.read_text(encoding="utf-8")) != {"digest": digest}:
+        if _said(made) != {"digest": digest}:
             raise CfbenchError(
                 f"{folder}: holds a model of another recipe or other data",
                 "name another folder, or remove this one",
@@ -72,7 +72,8 @@ def _train(
             return
     clean_up(folder)
     data, how = recipe.data, recipe.training
-    drawn = draw(material.train, data.balance, how.seed).frame
+    subset = draw(material.train, data.balance, how.seed)
+    drawn = subset.frame
     labels = class_indices(drawn, recipe.model.tasks)
     utt_ids = drawn["utt_id"].to_list()
     augmented = Augment(recipe.augmentation.rawboost, how.seed, 0)
@@ -84,6 +85,7 @@ def _train(
     ]
     settings = FeatureSettings(samples=data.samples)
     rows = []
+    report(Progress(0, len(batches), 0, 1, {}, notes=subset.notes))
     for step, batch in enumerate(load(clips, batches, workers, pin=False), start=1):
         if batch.failed:
             raise CfbenchError.of(list(batch.failed.values()))
@@ -102,3 +104,10 @@ def _train(
     folder.mkdir(parents=True, exist_ok=True)
     write_text(made, json.dumps({"digest": digest}) + "\n")
     replace_folder(final, model.save_pretrained)
+
+
+def _said(path: Path) -> object:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

@@ -36,6 +36,8 @@ def describe(what: runs.Run) -> DryRun:
     """Look at everything that a run needs; reads lists and folders, loads and downloads nothing."""
     lines: list[str] = [f"{what.recipe.name}: {what.recipe.title}", f"folder: {what.folder}"]
     missing: list[Problem] = []
+    if what.folder.exists() and not what.folder.is_dir():
+        missing.append(Problem(f"{what.folder}: not a folder", "name one with --out"))
     try:
         runs.check_folder(what)
     except CfbenchError as error:
@@ -43,7 +45,7 @@ def describe(what: runs.Run) -> DryRun:
     if "train" in what.steps and what.model is None:
         lines += _training(what, missing)
     elif what.model is not None:
-        lines.append(f"train: left out; the model is {_given(what)}")
+        lines.append(f"train: left out; the model is {_given(what) or 'none'}")
         missing += _given_model(what)
     else:
         lines.append("train: left out")
@@ -89,6 +91,14 @@ def _training(what: runs.Run, missing: list[Problem]) -> list[str]:
         missing.append(Problem(f"{weights}: no such file", "it holds the front end's weights"))
     state = what.folder / "train" / "last.pt"
     steps = drawn.frame.height // how.batch_size * how.epochs
+    if neural and not steps:
+        missing.append(
+            Problem(
+                f"training: {plural(drawn.frame.height, 'utterance')} cannot fill a batch of "
+                f"{how.batch_size}",
+                "--set training.batch_size=...",
+            )
+        )
     counts = (
         f"{plural(drawn.frame.height, 'utterance')}, drawn from {train.height:,} "
         f"({recipe.data.balance})"
@@ -158,10 +168,13 @@ def _needs(what: runs.Run, missing: list[Problem]) -> list[str]:
     if _trains(what):
         # Weights and two moments a parameter; the best epoch, the epoch in hand, the final copy.
         kept = what.recipe.training.epochs if what.recipe.training.keep == "all" else 1
-        disk = 2 * 3 * model + (kept + 2) * model
+        trained = model
+        if what.recipe.training.freeze_front_end:
+            trained = (count_parameters(what.recipe, what.front_end, "heads") or 0) * _BYTES
+        disk = 2 * (model + 2 * trained) + (kept + 2) * model
         lines.append(
-            f"needs: memory of {_size(4 * model)} for weights, gradients and the optimiser; what "
-            "a batch takes comes on top"
+            f"needs: memory of {_size(model + 3 * trained)} for weights, gradients and the "
+            "optimiser; what a batch takes comes on top"
         )
     else:
         lines.append(f"needs: memory of {_size(model)} for the weights; a batch comes on top")

@@ -21,7 +21,10 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     if path.is_dir():
         raise CfbenchError(f"{path}: a folder", "name a file in it")
     # A link stays a link; a pipe or device is written to, never replaced.
-    path = path.resolve()
+    try:
+        path = path.resolve()
+    except (OSError, RuntimeError):
+        raise CfbenchError(f"{path}: a link that leads to itself", "name another file") from None
     if path.exists() and not path.is_file():
         write(path)
         return

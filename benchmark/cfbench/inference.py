@@ -20,13 +20,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from cfbench.clips import Batch, Clips, load
-from cfbench.errors import CfbenchError, Problem, name_some
+from cfbench.errors import CfbenchError, Problem
 from cfbench.files import write_atomically, write_text
 from cfbench.predictor import Predictor
 from cfbench.tables import table_format, write_table
 from cfbench.tasks import load_tasks
 
-_PROBLEM, _HINT = "problem", "hint"
+_PROBLEM, _HINT, _STAMP = "problem", "hint", "audio"
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,8 @@ def prepare(plan: Plan, overwrite: bool) -> bool:
 
     Args:
         plan: What is to be predicted.
-        overwrite: Throw away what another plan has left at the same place.
+        overwrite: Throw away the parts of another plan at the same place; its file stays until the
+            new one is complete.
 
     Returns:
         Whether the predictions file of this very plan is complete already.
@@ -159,28 +160,61 @@ def prepare(plan: Plan, overwrite: bool) -> bool:
             f"{plan.out}: {'a folder' if plan.out.is_dir() else 'predictions are not compressed'}",
             "name a file: predictions.parquet, or .csv, .tsv, .jsonl",
         )
-    said = plan.folder / "plan.json"
-    old = _said(plan.record) or _said(said)
-    if old is not None and old.get("digest") == plan.digest():
-        if plan.out.is_file() and plan.record.is_file() and not old.get("failures"):
-            return True
-    elif plan.out.exists() or plan.folder.exists():
-        if not overwrite:
+    said, digest = plan.folder / "plan.json", plan.digest()
+    record, begun = _said(plan.record), _said(said)
+    if _is_complete(plan, record):
+        return True
+    # Parts of this plan are gone on with, even if the file beside them is still an older one.
+    if begun is None or begun.get("digest") != digest:
+        there = [path for path in (plan.out, plan.record, plan.folder) if path.exists()]
+        if there and not overwrite:
             raise CfbenchError(
-                f"{plan.out}: is there already, made in another way"
-                if plan.out.exists()
-                else f"{plan.folder}: holds parts of predictions that are made in another way",
+                f"{there[0]}: is there already, made in another way (model, precision, batches, "
+                "utterances) or of other audio",
                 "--overwrite replaces it; or name another file",
             )
-        for path in (plan.out, plan.record):
-            path.unlink(missing_ok=True)
-        shutil.rmtree(plan.folder, ignore_errors=True)
+        if plan.folder.exists():
+            if begun is None:
+                raise CfbenchError(
+                    f"{plan.folder}: not a folder of cfbench's", "move it, or name another file"
+                )
+            shutil.rmtree(plan.folder)
     try:
         plan.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CfbenchError(f"{plan.folder}: cannot be made: {error.strerror}") from None
-    write_text(said, json.dumps({"digest": plan.digest(), **plan.made_by}, indent=1) + "\n")
+    write_text(said, json.dumps({"digest": digest, **plan.made_by}, indent=1) + "\n")
     return False
+
+
+def _is_complete(plan: Plan, record: Mapping[str, Any] | None) -> bool:
+    """Whether the file is that of this plan, whole, and of the audio that is there now."""
+    if record is None or record.get("digest") != plan.digest() or record.get("failures"):
+        return False
+    if record.get("audio") != _audio_digest(_stamps(plan.paths)) or not plan.out.is_file():
+        return False
+    return record.get("sha256") == _file_digest(plan.out)
+
+
+def _stamps(paths: Sequence[Path | None]) -> list[str]:
+    """What tells an audio file from a changed one without reading it: its size and its time."""
+    stamps = []
+    for path in paths:
+        try:
+            status = path.stat() if path is not None else None
+        except OSError:
+            status = None
+        stamps.append(f"{status.st_size} {status.st_mtime_ns}" if status else "")
+    return stamps
+
+
+def _audio_digest(stamps: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(stamps).encode()).hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def predict(
@@ -200,8 +234,7 @@ def predict(
         advance: Called with the number of clips done, and how many of them an earlier call did.
 
     Raises:
-        CfbenchError: The model's answers are no numbers; with `strict`, at the first clip that
-            cannot be decoded.
+        CfbenchError: The disk is full; with `strict`, at the first clip without an answer.
     """
     mine = range(share.index, plan.parts, share.count)
     owed = {part: batches for part in mine if (batches := _owed(plan, part))}
@@ -217,13 +250,16 @@ def predict(
     for part, batches in owed.items():
         answers = []
         for batch in islice(loaded, len(batches)):
-            if batch.failed and plan.strict:
-                raise CfbenchError.of(list(batch.failed.values()))
-            answers.append(_answers(plan, predictor, batch))
-            predicted += len(batch.rows)
-            advance(len(batch.rows) + len(batch.failed), 0)
-        frame = _renewed(plan, part, pl.concat(answers))
-        write_atomically(plan.part_path(part), frame.write_parquet)
+            frame = _answers(plan, predictor, batch)
+            failed = frame.filter(pl.col(_PROBLEM).is_not_null())
+            if plan.strict and failed.height:
+                problems = failed.select(_PROBLEM, _HINT).iter_rows()
+                raise CfbenchError.of([Problem(message, hint) for message, hint in problems])
+            answers.append(frame)
+            predicted += frame.height - failed.height
+            advance(frame.height, 0)
+        renewed = _renewed(plan, part, pl.concat(answers))
+        _write(renewed, plan.part_path(part), "parquet")
     return Outcome(predicted, resumed, time.monotonic() - started)
 
 
@@ -248,11 +284,13 @@ def join(plan: Plan, environment: Mapping[str, Any]) -> Joined:
         # Another process may have joined the parts, and removed them, since it was looked.
         old = _said(plan.record)
         return Joined(old is not None and old.get("digest") == plan.digest(), failed)
-    good = pl.concat(frames).filter(pl.col(_PROBLEM).is_null()).drop(_PROBLEM, _HINT)
-    format = table_format(plan.out)
-    write_atomically(plan.out, lambda path: write_table(good, path, format))
+    whole = pl.concat(frames)
+    good = whole.filter(pl.col(_PROBLEM).is_null()).drop(_PROBLEM, _HINT, _STAMP)
+    _write(good, plan.out, table_format(plan.out))
     record = {
         "digest": plan.digest(),
+        "audio": _audio_digest(whole[_STAMP].to_list()),
+        "sha256": _file_digest(plan.out),
         "made_by": plan.made_by,
         "utterances": good.height,
         "failures": {utt_id: problem.message for utt_id, problem in failed.items()},
@@ -294,7 +332,7 @@ def _read_part(plan: Plan, part: int) -> pl.DataFrame | None:
     try:
         frame = pl.read_parquet(plan.part_path(part), glob=False)
         wanted = [plan.utt_ids[row] for row in plan.rows(part)]
-        return frame if frame["utt_id"].to_list() == wanted and _PROBLEM in frame else None
+        return frame if frame["utt_id"].to_list() == wanted and _STAMP in frame else None
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return None
 
@@ -309,9 +347,12 @@ def _owed(plan: Plan, part: int) -> list[list[int]]:
     frame = _read_part(plan, part)
     if frame is None:
         return batches
-    failed = {rows[index] for index in frame[_PROBLEM].is_not_null().arg_true()}
-    # What has no file still has none.
-    again = {row for row in failed if plan.paths[row] is not None}
+    stamps = _stamps([plan.paths[row] for row in rows])
+    # What failed is tried again, unless it has no file still; what has changed is answered anew.
+    changed = (frame[_STAMP] != pl.Series(stamps)) | (
+        frame[_PROBLEM].is_not_null() & (frame[_STAMP] != "")
+    )
+    again = {rows[index] for index in changed.arg_true()}
     return [batch for batch in batches if again.intersection(batch)]
 
 
@@ -327,31 +368,45 @@ def _renewed(plan: Plan, part: int, answers: pl.DataFrame) -> pl.DataFrame:
 def _answers(plan: Plan, predictor: Predictor, batch: Batch) -> pl.DataFrame:
     """The rows of a batch as the parts hold them, clips without an answer at their place."""
     said = predictor(batch.waveforms) if len(batch.rows) else {}
-    for task_id, values in said.items():
-        _check_finite([plan.utt_ids[row] for row in batch.rows], task_id, values)
     rows = [*batch.rows.tolist(), *batch.failed]
     missing = np.full(len(batch.failed), np.nan)
     columns: dict[str, Any] = {"utt_id": [plan.utt_ids[row] for row in rows]}
+    sound = np.ones(len(batch.rows), np.bool_)
     for task_id in predictor.tasks:
         for name, index in answered_columns(task_id).items():
             values = said[task_id][:, index] if said else np.zeros(0)
+            sound &= np.isfinite(values)
             columns[name] = np.concatenate([values, missing])
-    problems = [None] * len(batch.rows) + [p.message for p in batch.failed.values()]
-    hints = [None] * len(batch.rows) + [p.hint for p in batch.failed.values()]
-    frame = pl.DataFrame(
-        {**columns, _PROBLEM: problems, _HINT: hints, "row": rows},
-        schema_overrides={_PROBLEM: pl.String, _HINT: pl.String, "row": pl.Int64},
-    )
+    no_number = [
+        None if good else _no_number(plan.paths[row])
+        for row, good in zip(batch.rows, sound, strict=True)
+    ]
+    problems = [*no_number, *batch.failed.values()]
+    columns[_PROBLEM] = [problem and problem.message for problem in problems]
+    columns[_HINT] = [problem and problem.hint for problem in problems]
+    columns[_STAMP] = _stamps([plan.paths[row] for row in rows])
+    text = dict.fromkeys((_PROBLEM, _HINT, _STAMP), pl.String)
+    frame = pl.DataFrame({**columns, "row": rows}, schema_overrides={**text, "row": pl.Int64})
     return frame.sort("row").drop("row")
 
 
-def _check_finite(utt_ids: Sequence[str], task_id: str, values: NDArray[np.float64]) -> None:
-    bad = [utt_ids[int(row)] for row in np.flatnonzero(~np.isfinite(values).all(axis=1))]
-    if bad:
+def _no_number(path: Path | None) -> Problem:
+    return Problem(
+        f"{path}: the model's answer is no number",
+        "in fp16 large values overflow: --precision bf16 or fp32; if every clip is like this, "
+        "the model is broken",
+    )
+
+
+def _write(frame: pl.DataFrame, path: Path, format: str) -> None:
+    try:
+        write_atomically(path, lambda place: write_table(frame, place, format))
+    except pl.exceptions.PolarsError as error:
+        # polars says so of a disk that is full.
         raise CfbenchError(
-            f"the model's answers for {task_id} are no numbers for {name_some(bad)}",
-            "in fp16 large values overflow: --precision bf16 or fp32; in fp32 the model is broken",
-        )
+            f"{path}: cannot be written: {str(error).splitlines()[0]}",
+            "make room; then run again: what was predicted before is kept",
+        ) from None
 
 
 def answered_columns(task_id: str) -> dict[str, int]:

@@ -12,7 +12,6 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from torch import Tensor
 
 from cfbench.errors import CfbenchError
@@ -205,11 +204,14 @@ def load_neural(place: str) -> Wav2Vec2Aasist:
     """
     try:
         loaded: Any = Wav2Vec2Aasist.from_pretrained(
-            place, output_loading_info=True, ignore_mismatched_sizes=True
+            place,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
         )
     except CfbenchError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # a broken folder can raise anything
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CfbenchError(
             f"{place}: no model could be loaded: {reason}",
@@ -239,7 +241,7 @@ def state_digest(model: torch.nn.Module) -> str:
 def _kind(folder: Path) -> str:
     try:
         return str(json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise CfbenchError(
             f"{folder}: holds no model: no config.json that names a model_type",
             "give the folder that training or convert-checkpoint has written",

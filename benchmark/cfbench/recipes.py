@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cfbench import content
-from cfbench.audio import WINDOW
+from cfbench.audio import MOST_SAMPLES, WINDOW
 from cfbench.errors import CfbenchError, clip, did_you_mean
 from cfbench.tasks import load_tasks
 
@@ -83,7 +83,7 @@ class Data(_Record):
     dev: tuple[str, ...] = Field(default=(), strict=False)
     balance: Literal["vq", "aux", "dec", "all", "none", "as-listed"] = "as-listed"
     redraw: bool = False
-    samples: int = Field(default=WINDOW, ge=400)
+    samples: int = Field(default=WINDOW, ge=400, le=MOST_SAMPLES)
 
 
 class Augmentation(_Record):
@@ -117,11 +117,11 @@ class Training(_Record):
     epochs: int = Field(default=20, ge=1)
     batch_size: int = Field(default=8, ge=2)
     accumulate: int = Field(default=1, ge=1)
-    learning_rate: float = Field(default=1e-6, gt=0)
-    weight_decay: float = Field(default=1e-4, ge=0)
+    learning_rate: float = Field(default=1e-6, gt=0, allow_inf_nan=False)
+    weight_decay: float = Field(default=1e-4, ge=0, le=100)
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     warmup_steps: int = Field(default=0, ge=0)
-    seed: int = Field(default=1234, ge=0)
+    seed: int = Field(default=1234, ge=0, lt=2**32)
     precision: Precision = "fp32"
     gradient_checkpointing: bool = False
     freeze_front_end: bool = False
@@ -138,10 +138,9 @@ class Training(_Record):
             raise ValueError(f"batch_size {self.batch_size} is no multiple of {self.accumulate}")
         for task_id, weights in self.class_weights.items():
             wanted = load_tasks()[task_id].class_names
-            if len(weights) != len(wanted) or min(weights) < 0:
+            if len(weights) != len(wanted) or not all(0 < weight < 1e6 for weight in weights):
                 raise ValueError(
-                    f"class_weights.{task_id}: one number from 0 on for each of "
-                    + ", ".join(wanted)
+                    f"class_weights.{task_id}: one number above 0 for each of " + ", ".join(wanted)
                 )
         return self
 
@@ -171,7 +170,8 @@ class Recipe(_Record):
     Attributes:
         name: As `cfbench run-baseline` knows it.
         card: The file in `baselines/` that describes it and what was measured.
-        track: The track that it is trained and scored on.
+        track: The track that it is trained and scored on: a name, or the path of a track file,
+            from the recipe's folder.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
@@ -205,6 +205,9 @@ def find_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     data, where = _complete(name, ())
     for override in overrides:
         _override(data, override)
+    # A run's folder keeps the recipe: a path must mean the same there.
+    if _is_file(data.get("track")):
+        data["track"] = str(Path(data["track"]).absolute())
     try:
         return Recipe.model_validate(data)
     except ValidationError as error:
@@ -221,15 +224,21 @@ def _complete(name: str, above: tuple[str, ...]) -> tuple[dict[str, Any], str]:
         data = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise CfbenchError(f"{where}: not TOML: {error}", "see docs/baselines.md") from None
+    if folder is not None and _is_file(data.get("track")):
+        data["track"] = str((folder / data["track"]).resolve())
     base = data.pop("extends", None)
     if base is None:
         return data, where
     if not isinstance(base, str):
         raise CfbenchError(f"{where}: extends: give the name of one recipe")
     if base.endswith(".toml") and folder is not None:
-        base = str(folder / base)
+        base = str((folder / base).resolve())
     below, _ = _complete(base, (*above, where))
     return _merged(below, data), where
+
+
+def _is_file(track: object) -> bool:
+    return isinstance(track, str) and track.endswith(".toml")
 
 
 def _text(name: str) -> tuple[str, str, Path | None]:

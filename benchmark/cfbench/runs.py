@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from cfbench import api, hub
 from cfbench.environment import describe_environment, is_main_process
-from cfbench.errors import CfbenchError
+from cfbench.errors import CfbenchError, name_some
 from cfbench.files import write_text
 from cfbench.recipes import Recipe, find_recipe
 from cfbench.steps import Data, Machine, Predicted, Prediction, predict, read_scored, train
@@ -132,12 +132,15 @@ def _run(what: Run, watch: Watch) -> Finished:
             raise CfbenchError(
                 f"{what.folder}: no trained model", "train first, or give one: --model"
             )
+        _check_model(what.recipe, Path(model))
         log.info("predicting with %s", model)
         how = replace(what.prediction, out=what.predictions)
         wanted = read_scored(what.data)
         predicted = predict(model, wanted, what.data, how, what.machine, watch.start, watch.advance)
         for problem in predicted.joined.failures.values():
             log.warning("%s", problem.message)
+        if predicted.outcome.predicted and predicted.main:
+            what.scorecard.unlink(missing_ok=True)  # of other predictions
     card = None
     if "score" in what.steps and is_main_process() and _can_be_scored(what, predicted):
         watch.step("score")
@@ -147,6 +150,23 @@ def _run(what: Run, watch: Watch) -> Finished:
         write_text(what.scorecard, card.to_json())
         log.info("scored: %s", what.scorecard)
     return Finished(model, predicted, card)
+
+
+def _check_model(recipe: Recipe, folder: Path) -> None:
+    """Refuse a model that the recipe does not describe: its numbers would stand under that name."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        kind, tasks = str(config["model_type"]), set(config["tasks"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return  # of the Hub, or broken: loading it will tell
+    wanted = recipe.model.kind, set(recipe.model.tasks)
+    if (kind, tasks) != wanted:
+        raise CfbenchError(
+            f"{folder}: a {kind} of {', '.join(sorted(tasks))}; {recipe.name} is a {wanted[0]} of "
+            f"{', '.join(sorted(wanted[1]))}",
+            "give the recipe that belongs to it, or predict and score it by themselves: "
+            "cfbench predict",
+        )
 
 
 def _can_be_scored(what: Run, predicted: Predicted | None) -> bool:
@@ -163,12 +183,34 @@ def check_folder(what: Run) -> None:
     Raises:
         CfbenchError: It holds a run of another recipe.
     """
-    recipe = what.folder / "recipe.toml"
-    if recipe.exists() and find_recipe(str(recipe)) != what.recipe:
+    path = what.folder / "recipe.toml"
+    if not path.exists():
+        return
+    old, new = _settings(find_recipe(str(path))), _settings(what.recipe)
+    other = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
+    if other:
         raise CfbenchError(
-            f"{what.folder}: holds a run of another recipe, or of other settings",
-            f"name another folder with --out, or remove this one; its recipe is {recipe}",
+            f"{what.folder}: holds a run of another recipe: {name_some(other)} "
+            f"{'differs' if len(other) == 1 else 'differ'}",
+            f"name another folder with --out, or remove this one; its recipe is {path}",
         )
+
+
+# What may change between two calls: words, and how far and how often, not what comes out of a step.
+_MAY_CHANGE = (
+    "title", "description", "card", "prediction.batch_size", "prediction.precision",
+    "training.epochs", "training.checkpoint_every", "training.curves", "training.keep",
+)  # fmt: skip
+
+
+def _settings(recipe: Recipe) -> dict[str, str]:
+    """The settings of a recipe that make its run another one, each by its full name."""
+    settings = {}
+    for name, value in recipe.model_dump(mode="json").items():
+        inner = value if isinstance(value, dict) else {"": value}
+        for key, setting in inner.items():
+            settings[f"{name}.{key}".rstrip(".")] = json.dumps(setting, sort_keys=True)
+    return {name: value for name, value in settings.items() if name not in _MAY_CHANGE}
 
 
 @contextmanager
@@ -184,8 +226,12 @@ def _logging_to(what: Run) -> Iterator[None]:
     except OSError as error:
         raise CfbenchError(f"{what.folder}: cannot be made: {error.strerror}") from None
     write_text(what.folder / "recipe.toml", tomli_w.dumps(what.recipe.model_dump(mode="json")))
-    said = json.dumps(describe_environment(), indent=1) + "\n"
-    write_text(what.folder / "environment.json", said)
+    said, environment = (
+        json.dumps(describe_environment(), indent=1),
+        what.folder / "environment.json",
+    )
+    if not environment.exists() or "train" in what.steps:
+        write_text(environment, said + "\n")
     handler = logging.FileHandler(what.folder / "log.txt", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)

@@ -112,8 +112,10 @@ def _training_rows(data: Data, split: str, lists: Sequence[str]) -> pl.DataFrame
         where = str(path or folder or f"the protocol of {data.track.name}")
         raise CfbenchError(
             f"{where}: no utterances of split {split}, which training needs",
-            (f"put {' or '.join(lists)} into the protocol's folder; " if lists else "")
-            + "or give a trained model: --model",
+            f"put {' or '.join(lists)} into the folder of the lists, or give a trained model: "
+            f"--model; {data.track.obtain}"
+            if lists
+            else "give them in the protocol's table, or give a trained model: --model",
         )
     return found.split(split)
 

@@ -148,6 +148,10 @@ class _Run:
             self.folder.mkdir(parents=True, exist_ok=True)
             clean_up(self.folder)
         self.accelerator.wait_for_everyone()
+        if self._is_finished(final):
+            self.step = self.steps
+            self._tell({}, resumed=True, notes=self.notes)
+            return final
         resumed = self._resume()
         self._tell({}, resumed=resumed, notes=self.notes)
         owed = self._owes_evaluation()
@@ -357,10 +361,33 @@ class _Run:
         ended = sum("dev_loss" in line for line in self.curves.lines)
         return ended < self.step // self.epoch_steps
 
+    def _said_of_best(self) -> str:
+        return json.dumps({**(self.best or {}), "steps": self.steps, "digest": self.digest}) + "\n"
+
+    def _is_finished(self, final: Path) -> bool:
+        """Whether a model is there without the checkpoint that it came from, which may be removed.
+
+        Raises:
+            CfbenchError: It is another recipe's, or there is more to train.
+        """
+        if self._state_path.exists() or not final.is_dir():
+            return False
+        try:
+            said = json.loads((self.folder / "best.json").read_text(encoding="utf-8"))
+            same = (said["steps"], said["digest"]) == (self.steps, self.digest)
+        except (OSError, ValueError, KeyError, TypeError):
+            same = False
+        if not same:
+            raise CfbenchError(
+                f"{final}: a trained model, without a checkpoint to go on from by this recipe",
+                "name another folder, or remove this one",
+            )
+        return True
+
     def _finish(self, final: Path) -> None:
         """Make `model/` of the best epoch, unless it is; what it is made of may be gone then."""
         assert self.best is not None  # noqa: S101  # an epoch has ended
-        said, note = json.dumps(self.best) + "\n", self.folder / "best.json"
+        said, note = self._said_of_best(), self.folder / "best.json"
         best = self._epoch_folder(int(self.best["epoch"]))
         if not (final.is_dir() and note.is_file() and note.read_text(encoding="utf-8") == said):
             if not best.is_dir():

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
@@ -97,13 +97,23 @@ def front_end_config(recipe: Recipe, weights: str | None = None) -> Wav2Vec2Conf
         return None
 
 
-def count_parameters(recipe: Recipe, weights: str | None = None) -> int | None:
-    """How many parameters a recipe's model has; None where that takes a download to know."""
+def count_parameters(
+    recipe: Recipe, weights: str | None = None, part: Literal["all", "heads"] = "all"
+) -> int | None:
+    """How many parameters a recipe's model has; None where that takes a download to know.
+
+    Args:
+        recipe: Of a Wav2Vec2-AASIST.
+        weights: See `build`.
+        part: "heads" leaves out the front end.
+    """
     config = front_end_config(recipe, weights)
     if config is None:
         return None
     model = empty(lambda: Wav2Vec2Aasist(Wav2Vec2AasistConfig(config, recipe.model.tasks)), _WHERE)
-    return sum(value.numel() for value in model.parameters())
+    front_end = sum(value.numel() for value in model.front_end.parameters())
+    whole = sum(value.numel() for value in model.parameters())
+    return whole if part == "all" else whole - front_end
 
 
 def _check_settings(settings: Mapping[str, Any]) -> None:

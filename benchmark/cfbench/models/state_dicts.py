@@ -7,6 +7,7 @@ import argparse
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,20 +24,24 @@ def read_file(path: str | Path) -> Mapping[str, Any]:
     """What a file of `torch.save` holds.
 
     Raises:
-        CfbenchError: There is no such file, or it holds anything but tensors and plain data.
+        CfbenchError: There is no such file, it is damaged, or it holds anything but tensors and
+            plain data.
     """
     path = Path(path)
     if not path.is_file():
         raise CfbenchError(f"{path}: no such file", "give a checkpoint (.pth, .pt)")
     try:
-        # Older fairseq checkpoints keep their settings in a namespace, which is plain data too.
-        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=_zipped(path))
+        damaged = _damaged_part(path)
+        content = {} if damaged else _load(path)
     except PermissionError as error:
         raise CfbenchError(f"{path}: cannot be read: {error.strerror}") from None
     except Exception as error:  # a broken pickle can raise anything
         raise _refusal(path, error) from None
+    if damaged:
+        raise CfbenchError(
+            f"{path}: damaged: its part {damaged} has not the checksum of when it was saved",
+            "copy or download it again",
+        )
     if not isinstance(content, Mapping):
         raise CfbenchError(f"{path}: holds a {type(content).__name__}", "give a state_dict")
     return content
@@ -147,7 +152,22 @@ def fill(
     model.load_state_dict(copies, strict=False, assign=True)
 
 
-def _zipped(path: Path) -> bool:
+def _load(path: Path) -> Any:
+    # Older fairseq checkpoints keep their settings in a namespace, which is plain data too.
+    with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
+
+
+def _damaged_part(path: Path) -> str | None:
+    """What of an archive was changed after it was saved; torch itself does not look."""
+    if not _is_zip(path):
+        return None
+    with zipfile.ZipFile(path) as archive:
+        return archive.testzip()
+
+
+def _is_zip(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(2) == b"PK"
 

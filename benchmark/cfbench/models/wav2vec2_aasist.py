@@ -5,7 +5,7 @@ Taxonomy*, Interspeech 2025, arXiv 2505.12994. A model of transformers like any 
 `from_pretrained`, `save_pretrained` and `push_to_hub` are its own.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,8 @@ from transformers import PreTrainedConfig, PreTrainedModel, Wav2Vec2Config, Wav2
 from transformers.utils import logging
 from transformers.utils.generic import ModelOutput
 
-from cfbench.audio import WINDOW
-from cfbench.errors import CfbenchError, plural
+from cfbench.audio import MOST_SAMPLES, WINDOW
+from cfbench.errors import CfbenchError, Problem, plural
 from cfbench.models.aasist import Dropouts, GraphBranch, SpectroTemporalAttention
 from cfbench.models.batch_norm import MapNorm, NodeNorm
 from cfbench.models.encoder import ResidualEncoder
@@ -121,39 +121,52 @@ class Wav2Vec2AasistConfig(PreTrainedConfig):
         weights = dict(CLASS_WEIGHTS)
         for name, values in (class_weights or {}).items():
             weights[find_task(name).id] = tuple(values)
-        self.front_end = front_end
+        self.front_end: Wav2Vec2Config = front_end
         self.tasks = [task.id for task in picked]
-        own = {task.id: list(task.class_names) for task in picked}
+        own: dict[str, list[str]] = {task.id: list(task.class_names) for task in picked}
         self.classes = {key: list(names) for key, names in (classes or own).items()}
         self.class_weights = {task.id: list(weights[task.id]) for task in picked}
         self.learned_task_weights = learned_task_weights
         self.dropouts = list(dropouts)
         self.samples = samples
         super().__init__(**kwargs)
-        if not picked:
-            raise CfbenchError("a model without tasks", "give at least one")
-        if len(self.dropouts) != len(Dropouts._fields):
-            raise CfbenchError(
-                f"{len(self.dropouts)} dropout rates of a branch",
-                f"give {len(Dropouts._fields)}: {', '.join(Dropouts._fields)}",
-            )
-        if (frames := front_end_frames(front_end, samples)) < FEWEST_FRAMES:
-            raise CfbenchError(
-                f"a window of {samples:,} samples makes {plural(frames, 'frame')} of the front end",
-                f"it takes {FEWEST_FRAMES} or more: choose a longer window",
-            )
+        problems = [*self._task_problems(own), *self._size_problems()]
+        if problems:
+            raise CfbenchError.of(problems)
+
+    def _task_problems(self, own: Mapping[str, list[str]]) -> Iterator[Problem]:
+        if not own:
+            yield Problem("a model without tasks", "give at least one")
         if self.classes != own:
-            raise CfbenchError(
+            yield Problem(
                 f"the model's classes are {self.classes}, those of its tasks are {own}",
                 "it was made with another version of the tasks; use the cfbench that made it",
             )
         for task_id, values in self.class_weights.items():
             if len(values) != len(own[task_id]):
-                raise CfbenchError(
+                yield Problem(
                     f"{len(values)} class weights for {task_id}, which has {len(own[task_id])}"
                     " classes",
                     f"give one for each of {', '.join(own[task_id])}",
                 )
+
+    def _size_problems(self) -> Iterator[Problem]:
+        if len(self.dropouts) != len(Dropouts._fields):
+            yield Problem(
+                f"{len(self.dropouts)} dropout rates of a branch",
+                f"give {len(Dropouts._fields)}: {', '.join(Dropouts._fields)}",
+            )
+        if self.samples > MOST_SAMPLES:
+            yield Problem(
+                f"a window of {self.samples:,} samples", f"at most {MOST_SAMPLES:,}, ten minutes"
+            )
+        frames = front_end_frames(self.front_end, self.samples)
+        if frames < FEWEST_FRAMES:
+            yield Problem(
+                f"a window of {self.samples:,} samples makes {plural(frames, 'frame')} of the "
+                "front end",
+                f"it takes {FEWEST_FRAMES} or more: choose a longer window",
+            )
 
 
 @dataclass
