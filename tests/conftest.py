@@ -1,7 +1,7 @@
 """Fixtures of the whole suite."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +30,30 @@ class Run(NamedTuple):
 @pytest.fixture(autouse=True)
 def _no_protocols_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CFBENCH_PROTOCOLS", raising=False)
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """For models too small to be shared by threads; what is compared must be computed alike."""
+    import torch
+
+    from cfbench.models.wav2vec2_aasist import quieten
+
+    quieten()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def alone() -> Iterator[None]:
+    """Nothing that accelerate keeps of other tests, and nothing is kept for them."""
+    import speech
+
+    speech.forget_processes()
+    yield
+    speech.forget_processes()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,26 +19,12 @@ import torch
 import authors_checkpoints
 import speech
 from cfbench.cli import progress
-from cfbench.models.wav2vec2_aasist import quieten
 from cfbench.recipes import find_recipe
 
 SHORT = ("data.samples=4000", 'model.tasks=["vq"]', "training.epochs=1", "training.batch_size=4")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    quieten()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(autouse=True)
-def _alone() -> Iterator[None]:
-    speech.forget_processes()
-    yield
-    speech.forget_processes()
+pytestmark = pytest.mark.usefixtures("one_thread", "alone")
 
 
 @pytest.fixture(scope="module")

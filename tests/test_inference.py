@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ import speech
 from cfbench import inference
 from cfbench.errors import CfbenchError, Problem
 from cfbench.inference import Joined, Outcome, Plan, Share, join, predict, prepare
-from cfbench.models.wav2vec2_aasist import quieten
 from cfbench.predictor import NeuralPredictor, derive_bin, load_predictor, state_digest
 from cfbench.tasks import load_tasks
 from cfbench.untrained import build
@@ -470,13 +469,7 @@ def test_two_answers_are_compared():
 # What follows is about models.
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    quieten()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ import speech
 from cfbench import dry_run, runs, steps
 from cfbench.errors import CfbenchError
 from cfbench.material import Progress
-from cfbench.models.wav2vec2_aasist import quieten
 from cfbench.predictor import load_predictor
 from cfbench.recipes import Recipe, find_recipe
 from cfbench.runs import Run, Watch, run
@@ -33,20 +32,7 @@ SHORT = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    quieten()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(autouse=True)
-def _alone() -> Iterator[None]:
-    speech.forget_processes()
-    yield
-    speech.forget_processes()
+pytestmark = pytest.mark.usefixtures("one_thread", "alone")
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from cfbench import checkpoints, training
 from cfbench.clips import Augment, Clips, load
 from cfbench.errors import CfbenchError
 from cfbench.material import Material, Progress, class_indices
-from cfbench.models.wav2vec2_aasist import CLASS_WEIGHTS, quieten
+from cfbench.models.wav2vec2_aasist import CLASS_WEIGHTS
 from cfbench.recipes import Recipe
 from cfbench.sampling import draw, epoch_order
 from cfbench.steps import find_material
@@ -48,21 +48,7 @@ RANDOM = (
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """The model is too small to be shared, and runs that are compared must be computed alike."""
-    quieten()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(autouse=True)
-def _alone() -> Iterator[None]:
-    speech.forget_processes()
-    yield
-    speech.forget_processes()
+pytestmark = pytest.mark.usefixtures("one_thread", "alone")
 
 
 @pytest.fixture(scope="module")
