@@ -154,7 +154,8 @@ class Stop(Exception):
     pass
 
 
-@pytest.mark.parametrize("where", [pytest.param("train", marks=pytest.mark.slow), "predict"])
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["train", "predict"])
 def test_an_interrupted_run_ends_in_the_same(neural_run, corpus, tmp_path, where):
     recipe = speech.tiny(corpus, *SHORT)
     how = Prediction(Path(), batch_size=2, part_size=2)
@@ -352,7 +353,8 @@ def save_checkpoint(path: Path, tasks: tuple[str, ...], seed: int = 0) -> Path:
 def test_a_checkpoint_of_the_authors_is_converted_once(corpus, tmp_path):
     path = save_checkpoint(tmp_path / "M2.pth", ("vq", "aux", "dec"))
     # Published for this recipe, on the disk instead of the Hub.
-    recipe = speech.tiny(corpus, *SHORT, f"model.checkpoint={path}")
+    tasks = 'model.tasks=["vq", "aux", "dec"]'
+    recipe = speech.tiny(corpus, *SHORT, tasks, f"model.checkpoint={path}")
     what = a_run(corpus, tmp_path / "run", recipe, model="published")
     assert steps_done(what) == ["predict", "score"]
     # A model of the three tracing tasks answers spoof detection too.
@@ -364,11 +366,15 @@ def test_a_checkpoint_of_the_authors_is_converted_once(corpus, tmp_path):
     run(what)
     assert written(what.folder / "converted") == made
     # Another checkpoint is not taken for the one that was converted.
-    save_checkpoint(path, ("vq",), seed=1)
+    before = pl.read_parquet(what.predictions)
+    save_checkpoint(path, ("vq", "aux", "dec"), seed=1)
     with pytest.raises(CfbenchError, match="made in another way"):
         run(what)
     run(replace(what, prediction=Prediction(Path(), overwrite=True)))
-    assert set(read_scorecard(what.scorecard).tasks) == {"vq"}
+    assert not pl.read_parquet(what.predictions).equals(before)
+    save_checkpoint(path, ("vq",))
+    with pytest.raises(CfbenchError, match="a wav2vec2-aasist of vq; tiny is a"):
+        run(what)
 
 
 @pytest.mark.parametrize(

@@ -328,26 +328,36 @@ def finished(
 
 
 @pytest.mark.parametrize(
-    ("changes", "other"),
+    ("changes", "other", "start"),
     [
-        (["training.learning_rate=0.1"], None),
-        (["training.seed=1"], None),
-        (['model.tasks=["aux"]'], None),
-        (["augmentation.rawboost=5"], None),
-        (["model.front_end.config.hidden_dropout=0.1"], None),
-        (["training.schedule=linear"], None),
-        (["training.class_weights.vq=[0.4, 0.2, 0.2, 0.2]"], None),
-        ([], relabelled),
-        ([], fewer),
+        (["training.learning_rate=0.1"], None, ""),
+        (["training.seed=1"], None, ""),
+        (['model.tasks=["aux"]'], None, ""),
+        (["augmentation.rawboost=5"], None, ""),
+        (["model.front_end.config.hidden_dropout=0.1"], None, ""),
+        (["training.schedule=linear"], None, ""),
+        (["training.class_weights.vq=[0.4, 0.2, 0.2, 0.2]"], None, ""),
+        ([], relabelled, ""),
+        ([], fewer, ""),
+        ([], None, "other weights"),
     ],
-    ids=lambda value: getattr(value, "__name__", None) or ", ".join(value or []),
+    ids=str,
 )
-def test_another_recipe_or_other_data_in_the_same_folder_is_refused(
-    finished, corpus, material, changes, other
-):
+def test_another_recipe_or_other_data_is_another_run(corpus, material, changes, other, start):
+    one = checkpoints.run_digest(speech.tiny(corpus, *ONE_TASK), material, "")
+    assert one == checkpoints.run_digest(speech.tiny(corpus, *ONE_TASK), material, "")
+    changed = other(material) if other else material
+    assert one != checkpoints.run_digest(speech.tiny(corpus, *ONE_TASK, *changes), changed, start)
+
+
+@pytest.mark.parametrize("other", [relabelled, None])
+def test_another_run_in_the_same_folder_is_refused(finished, corpus, material, other):
+    changes = [] if other else ["training.learning_rate=0.1"]
     recipe = speech.tiny(corpus, *ONE_TASK, "training.epochs=1", "training.batch_size=8", *changes)
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
     with pytest.raises(CfbenchError, match="is of another recipe, other data"):
         run(recipe, other(material) if other else material, finished)
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
 
 
 def test_what_does_not_change_the_weights_may_change(finished, corpus, material):
@@ -413,7 +423,7 @@ def scripted(loss: float, macro_f1: float = 0.5) -> dict[str, float]:
         ("loss", 1, "best"),
         pytest.param("loss", 1, "all", marks=pytest.mark.slow),
         pytest.param("macro_f1", 2, "best", marks=pytest.mark.slow),
-        ("macro_f1", 2, "all"),
+        pytest.param("macro_f1", 2, "all", marks=pytest.mark.slow),
     ],
 )
 def test_the_best_epoch_is_that_of_the_best_value(
@@ -490,13 +500,13 @@ def one_step(recipe: Recipe, material: Material, folder: Path) -> dict[str, Any]
 @pytest.mark.parametrize(
     ("changes", "weights"),
     [
-        ([], CLASS_WEIGHTS),
-        (
+        pytest.param([], CLASS_WEIGHTS, marks=pytest.mark.slow, id="the authors' weights"),
+        pytest.param(
             ["training.class_weights.vq=[0.7, 0.1, 0.15, 0.05]"],
             {**CLASS_WEIGHTS, "vq": (0.7, 0.1, 0.15, 0.05)},
+            id="other weights",
         ),
     ],
-    ids=["the authors' weights", "other weights"],
 )
 def test_the_loss_and_the_step_are_those_of_torch(corpus, material, tmp_path, changes, weights):
     recipe = speech.tiny(
@@ -527,7 +537,7 @@ def assert_first_moments(found: dict[str, Any], gradients: list[Tensor]) -> None
     assert (one - other).norm() < 1e-5 * other.norm()
 
 
-@pytest.mark.parametrize("learned", [True, False])
+@pytest.mark.parametrize("learned", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_task_weights_move_only_where_they_are_learned(corpus, material, tmp_path, learned):
     recipe = speech.tiny(
         corpus, *speech.SMALL, 'model.tasks=["bin", "vq"]', "training.checkpoint_every=1",
@@ -664,7 +674,8 @@ def test_a_development_loss_that_is_no_number_stops(corpus, material, tmp_path, 
         run(recipe, material, tmp_path)
 
 
-@pytest.mark.parametrize("split", ["train", pytest.param("dev", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("split", ["train", "dev"])
 def test_a_bad_clip_stops_and_training_goes_on_when_it_is_mended(
     corpus, own_corpus, material, tmp_path, split
 ):

@@ -49,4 +49,4 @@ def train(
         )
     baseline.end()
     if is_main_process():
-        print_note(f"the model of the best epoch: {model}")
+        print_note(f"the trained model: {model}")
