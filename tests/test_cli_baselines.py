@@ -140,7 +140,7 @@ def test_a_track_is_overruled_and_kept(run_cli, corpus, tmp_path, monkeypatch):
     assert run_cli(*train).code == 2  # the recipe's own track has no lists here
     told = run_cli(*train, "--track", corpus.track)
     assert told.code == 0
-    assert f"the model of the best epoch: {tmp_path / 'train' / 'model'}" in told.err
+    assert f"the trained model: {tmp_path / 'train' / 'model'}" in told.err
 
 
 def test_a_dry_run_prints_and_writes_nothing(run_cli, corpus, tmp_path):
