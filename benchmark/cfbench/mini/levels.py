@@ -1,0 +1,110 @@
+"""Loudness, silence and noise floor: what every clip of the embedded track has in common.
+
+Bona fide and decoded speech pass through the same last step, so that neither level nor digital
+silence nor the rounding to 16 bits tells them apart.
+"""
+
+import hashlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cfbench.audio import RATE
+
+Samples = NDArray[np.float32]
+
+SPEECH_LEVEL = -26.0
+"""Mean power of the frames in which somebody speaks, dB relative to full scale (ITU-T P.56's
+custom, with a plain energy threshold in place of its envelope)."""
+NOISE_LEVEL = -66.0
+"""Power of the white noise that each finished clip carries, dB relative to full scale: 40 dB below
+speech. It covers digital silence and bands in which a recording holds nothing."""
+_FRAME = RATE // 50  # 20 ms
+_ACTIVE = 35.0  # dB below the loudest frame
+_MARGIN = 3  # frames kept before the first and after the last active one
+_PEAK = 0.89  # -1 dB
+
+
+def active_frames(samples: Samples) -> NDArray[np.bool_]:
+    """Which frames of 20 ms are within 35 dB of the loudest.
+
+    Args:
+        samples: (n,).
+
+    Returns:
+        (n // 320,); all false where there is nothing but zeros.
+    """
+    frames = samples[: len(samples) // _FRAME * _FRAME].reshape(-1, _FRAME).astype(np.float64)
+    power = (frames**2).mean(axis=1)
+    return np.asarray(power > max(power.max(initial=0.0), 1e-12) * 10 ** (-_ACTIVE / 10))
+
+
+def trim(samples: Samples) -> Samples:
+    """Without the silence at both ends, but for 60 ms.
+
+    Returns:
+        A part of `samples`; empty where nothing is active.
+    """
+    active = np.flatnonzero(active_frames(samples))
+    if not len(active):
+        return samples[:0]
+    first = max(0, active[0] - _MARGIN) * _FRAME
+    return samples[first : (active[-1] + 1 + _MARGIN) * _FRAME]
+
+
+def level(samples: Samples) -> Samples:
+    """Scaled so that active frames have the track's speech level, or lower to spare the peaks.
+
+    Returns:
+        (n,), no sample beyond -1 dB of full scale; zeros stay zeros.
+    """
+    active = active_frames(samples)
+    if not active.any():
+        return samples.astype(np.float32)
+    frames = samples[: len(active) * _FRAME].reshape(-1, _FRAME)[active].astype(np.float64)
+    gain = 10 ** (SPEECH_LEVEL / 20) / np.sqrt((frames**2).mean())
+    gain = min(gain, _PEAK / float(np.abs(samples).max()))
+    return (samples * gain).astype(np.float32)
+
+
+def finish(samples: NDArray[Any], key: str) -> NDArray[np.int16]:
+    """The last step of every spoofed clip: level, 16 bits, noise floor.
+
+    Args:
+        samples: (n,), full scale is 1.
+        key: What the noise is drawn from; the clip's id.
+
+    Returns:
+        (n,).
+    """
+    loud = level(np.asarray(samples, np.float32))
+    return cover(np.clip(np.rint(loud * 32768), -32768, 32767).astype(np.int16), key)
+
+
+def cover(pcm: NDArray[np.int16], key: str) -> NDArray[np.int16]:
+    """With a noise floor, the last step of bona fide clips too; `uncover` takes it off again.
+
+    Args:
+        pcm: (n,), with the headroom that `level` leaves.
+        key: What the noise is drawn from; the clip's id.
+    """
+    return np.clip(pcm + _noise(key, len(pcm)), -32768, 32767).astype(np.int16)
+
+
+def uncover(pcm: NDArray[np.int16], key: str) -> NDArray[np.int16]:
+    """What `cover` was given, to the bit: what a codec hears of a bona fide clip."""
+    return np.clip(pcm - _noise(key, len(pcm)), -32768, 32767).astype(np.int16)
+
+
+def hear(pcm: NDArray[np.int16], key: str) -> Samples:
+    """What a codec hears of a bona fide clip of the track: (n,), full scale is 1."""
+    return uncover(pcm, key).astype(np.float32) / np.float32(32768)
+
+
+def _noise(key: str, length: int) -> NDArray[np.int64]:
+    seed = np.frombuffer(hashlib.sha256(key.encode()).digest(), np.uint32)
+    # The sum of four even draws is near a normal one, and is the same on every platform.
+    draws = np.random.Generator(np.random.PCG64(seed)).integers(-2048, 2048, (4, length))
+    noise = (draws.sum(axis=0) + 2.0) / np.sqrt(4 * (4096**2 - 1) / 12)
+    return np.rint(noise * 10 ** (NOISE_LEVEL / 20) * 32768).astype(np.int64)
