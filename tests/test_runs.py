@@ -515,7 +515,7 @@ LACKING: dict[str, tuple[Callable[[Run, speech.Corpus], Run], list[str]]] = {
     ),
     "a published model": (
         lambda what, corpus: replace(what, model="published"),
-        ["no trained model is published"],
+        ["no trained model of this recipe is published"],
     ),
     "a trained model": (
         lambda what, corpus: replace(what, steps=("predict",)),

@@ -6,6 +6,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from cfbench.api import read_predictions, read_protocol, score
+    from cfbench.dataset import load_dataset, read_audio
     from cfbench.errors import CfbenchError
     from cfbench.scorecard import Scorecard
 
@@ -13,6 +14,8 @@ __all__ = [
     "CfbenchError",
     "Scorecard",
     "__version__",
+    "load_dataset",
+    "read_audio",
     "read_predictions",
     "read_protocol",
     "score",
@@ -21,6 +24,8 @@ __all__ = [
 _HOMES = {
     "CfbenchError": "cfbench.errors",
     "Scorecard": "cfbench.scorecard",
+    "load_dataset": "cfbench.dataset",
+    "read_audio": "cfbench.dataset",
     "read_predictions": "cfbench.api",
     "read_protocol": "cfbench.api",
     "score": "cfbench.api",

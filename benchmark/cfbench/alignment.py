@@ -19,12 +19,14 @@ class Alignment:
         rows: int32, (utterances of the scored splits,): the prediction's row, or -1.
         missing: How many utterances have no prediction.
         left_aside: How many predictions are of splits that were not asked for.
+        held_back: How many are of utterances whose labels are held back, in any split.
         problems: Missing and surplus utterances.
     """
 
     rows: np.ndarray
     missing: int
     left_aside: int
+    held_back: int
     problems: tuple[Problem, ...]
 
 
@@ -58,11 +60,16 @@ def align(
     if missing and not allow_missing:
         lacking = joined.filter(pl.col("row").is_null() & pl.col("split").is_in(list(splits)))
         problems.append(_missing_problem(asked, lacking.collect(), predictions, splits))
+    held_back = 0
     if matched < ids.height:
-        problems.append(_surplus_problem(ids, utterances, predictions))
+        surplus = ids.join(utterances, on="utt_id", how="anti", maintain_order="left")
+        strange = surplus.join(protocol.held_back, on="utt_id", how="anti", maintain_order="left")
+        held_back = surplus.height - strange.height
+        if strange.height:
+            problems.append(_surplus_problem(strange, utterances, predictions))
     rows = asked["row"].cast(pl.Int32).fill_null(-1).to_numpy()
     left_aside = matched - (asked.height - missing)
-    return Alignment(rows, missing, left_aside, tuple(problems))
+    return Alignment(rows, missing, left_aside, held_back, tuple(problems))
 
 
 def _missing_problem(
@@ -90,9 +97,8 @@ def _missing_problem(
 
 
 def _surplus_problem(
-    ids: pl.DataFrame, utterances: pl.DataFrame, predictions: Predictions
+    surplus: pl.DataFrame, utterances: pl.DataFrame, predictions: Predictions
 ) -> Problem:
-    surplus = ids.join(utterances, on="utt_id", how="anti", maintain_order="left")
     some = surplus.head(5)
     places = predictions.table.where(some["row"].to_list())
     named = [f"{word} ({place})" for word, place in zip(some["utt_id"], places, strict=True)]

@@ -9,6 +9,7 @@ import polars as pl
 
 from cfbench import hub, runs
 from cfbench.errors import CfbenchError, Problem, plural
+from cfbench.mini import store
 from cfbench.sampling import draw
 from cfbench.steps import read_scored, read_training
 
@@ -35,6 +36,9 @@ class DryRun:
 def describe(what: runs.Run) -> DryRun:
     """Look at everything that a run needs; reads lists and folders, loads and downloads nothing."""
     lines: list[str] = [f"{what.recipe.name}: {what.recipe.title}", f"folder: {what.folder}"]
+    track = what.data.track
+    if what.data.audio is None and track.clips is not None:
+        lines.append(f"clips: ship with {track.name}; unpacked to {store.clips_folder(track)}")
     missing: list[Problem] = []
     if what.folder.exists() and not what.folder.is_dir():
         missing.append(Problem(f"{what.folder}: not a folder", "name one with --out"))
@@ -45,8 +49,8 @@ def describe(what: runs.Run) -> DryRun:
     if "train" in what.steps and what.model is None:
         lines += _training(what, missing)
     elif what.model is not None:
-        lines.append(f"train: left out; the model is {_given(what) or 'none'}")
         missing += _given_model(what)
+        lines.append(f"train: left out; the model is {_given(what) or 'none'}")
     else:
         lines.append("train: left out")
         if "predict" in what.steps and not what.trained.is_dir():
@@ -69,8 +73,13 @@ def _trains(what: runs.Run) -> bool:
 
 
 def _given(what: runs.Run) -> str:
-    """The model that was given; empty where `published` was and none is."""
-    return what.recipe.model.checkpoint if what.model == "published" else what.model or ""
+    """The model that was given; empty where `published` was and none is there."""
+    if what.model != "published":
+        return what.model or ""
+    try:
+        return runs.published_model(what.recipe)
+    except CfbenchError:
+        return ""
 
 
 def _training(what: runs.Run, missing: list[Problem]) -> list[str]:
@@ -120,11 +129,16 @@ def _prediction(what: runs.Run, missing: list[Problem]) -> list[str]:
         missing += error.problems
         return ["predict: the lists are missing"]
     _check_audio(what, "prediction", protocol.frame, missing)
-    counts = ", ".join(f"{protocol.split(name).height:,} {name}" for name in protocol.splits)
-    return [f"predict: {plural(protocol.frame.height, 'utterance')} ({counts})"]
+    counts = [f"{protocol.split(name).height:,} {name}" for name in protocol.splits]
+    if protocol.held_back.height:
+        counts.append(f"{protocol.held_back.height:,} whose labels are held back")
+    total = plural(len(protocol.answerable()), "utterance")
+    return [f"predict: {total} ({', '.join(counts)})"]
 
 
 def _check_audio(what: runs.Run, use: str, rows: pl.DataFrame, missing: list[Problem]) -> None:
+    if what.data.audio is None and what.data.track.clips is not None:
+        return  # they ship with the track; unpacking is part of the step
     try:
         found = what.data.find(rows["utt_id"].to_list())
     except CfbenchError as error:
@@ -138,7 +152,10 @@ def _check_audio(what: runs.Run, use: str, rows: pl.DataFrame, missing: list[Pro
 def _given_model(what: runs.Run) -> list[Problem]:
     given = _given(what)
     if not given:
-        return [Problem(f"{what.recipe.name}: no trained model is published", "train it")]
+        try:
+            runs.published_model(what.recipe)
+        except CfbenchError as error:
+            return list(error.problems)
     path = Path(given)
     if path.exists() or hub.is_address(given) or given.count("/") == 1:
         return []

@@ -14,8 +14,9 @@ A protocol is one frame with a row an utterance, whatever list it was read from:
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -44,12 +45,17 @@ class Protocol:
         frame: See the module's table; sorted by utt_id.
         files: The lists that it was read from.
         notes: What was done that a reader should know.
+        held_back: utt_id and split of the track's utterances whose labels are not public, sorted
+            by utt_id: they may be answered, and are not scored.
     """
 
     track: Track
     frame: pl.DataFrame
     files: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    held_back: pl.DataFrame = field(
+        default_factory=lambda: pl.DataFrame(schema={"utt_id": pl.String, "split": pl.String})
+    )
 
     @cached_property
     def splits(self) -> tuple[str, ...]:
@@ -88,8 +94,12 @@ class Protocol:
                 )
         if set(splits) == set(self.splits):
             return self
-        frame = self.frame.filter(pl.col("split").is_in(list(splits)))
-        return Protocol(self.track, frame, self.files, self.notes)
+        asked = pl.col("split").is_in(list(splits))
+        return replace(self, frame=self.frame.filter(asked), held_back=self.held_back.filter(asked))
+
+    def answerable(self) -> list[str]:
+        """The ids of all utterances that a system may answer, sorted: scored or held back."""
+        return sorted([*self.frame["utt_id"], *self.held_back["utt_id"]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +123,15 @@ def read_protocol(path: str | Path | pl.DataFrame, track: Track) -> Protocol:
     Raises:
         CfbenchError: Something cannot be read or is not known; names files, lines and ids.
     """
+    found = _read(path, track)
+    if track.held_back is None:
+        return found
+    # Who has the labels may score them: what the protocol knows is not held back.
+    held_back = _read_held_back(track).join(found.frame, on="utt_id", how="anti")
+    return replace(found, held_back=held_back.sort("utt_id"))
+
+
+def _read(path: str | Path | pl.DataFrame, track: Track) -> Protocol:
     if isinstance(path, pl.DataFrame):
         return Protocol(track, _finished([_from_table(frame_table(path, _never), track)], track))
     path = Path(path)
@@ -124,13 +143,71 @@ def read_protocol(path: str | Path | pl.DataFrame, track: Track) -> Protocol:
 
 
 def shipped_protocol(track: Track) -> Protocol | None:
-    """The protocol of a track that ships its own, else None."""
+    """The protocol of a track that ships its own, else None.
+
+    Raises:
+        CfbenchError: It is not there or cannot be read, or gives labels of utterances whose labels
+            are held back.
+    """
     if track.protocol is None:
         return None
-    if Path(track.protocol).is_absolute():
-        return read_protocol(track.protocol, track)
-    with content.as_path(f"tasks/{track.protocol}") as path:
-        return read_protocol(path, track)
+    with _shipped(track, track.protocol) as path:
+        found = read_protocol(path, track)
+    if track.held_back is not None:
+        both = _read_held_back(track).join(found.frame, on="utt_id", how="semi")["utt_id"].sort()
+        if len(both):
+            named = name_some(both.head(5).to_list(), len(both))
+            raise CfbenchError(
+                f"{track.protocol}: holds labels of {plural(len(both), 'utterance')} that "
+                f"{track.held_back} says are held back: {named}",
+                "an utterance stands in one of the two",
+            )
+    return found
+
+
+@contextmanager
+def _shipped(track: Track, place: str) -> Iterator[Path]:
+    """A file of a track, which ships with cfbench or belongs to a track file of the user's."""
+    if Path(place).is_absolute():
+        yield Path(place)
+        return
+    try:
+        with content.as_path(f"tasks/{place}") as path:
+            yield path
+    except FileNotFoundError:
+        raise CfbenchError(
+            f"this installation of cfbench lacks tasks/{place}, which the track {track.name} needs",
+            "install cfbench again",
+        ) from None
+
+
+def _read_held_back(track: Track) -> pl.DataFrame:
+    """The utterances whose labels are held back: utt_id and split, checked, in file order."""
+    with _shipped(track, track.held_back or "") as path:
+        table = read_table(path, _never)
+    strange = sorted(set(table.frame.columns) ^ {"utt_id", "split"})
+    if strange:
+        raise CfbenchError(
+            f"{table.name}: its columns are {name_some(table.frame.columns)}",
+            "a list of utterances whose labels are held back has the columns utt_id and split",
+        )
+    frame = table.frame.select(pl.col("utt_id", "split").cast(pl.String))
+    known = pl.col("split").is_in(list(track.splits)).fill_null(False)
+    named = (pl.col("utt_id").str.strip_chars() != "").fill_null(False)
+    clean = ~pl.col("utt_id").str.contains(_CONTROL).fill_null(False)
+    first = pl.col("utt_id").is_first_distinct()
+    for sound, told, hint in (
+        (known, "an unknown split", f"the splits of {track.name}: {', '.join(track.splits)}"),
+        (named & clean, "no utt_id that can be printed", "give each row its utterance's id"),
+        (first, "an utt_id that stands above already", "an utterance has one row"),
+    ):
+        rows = frame.select((~sound).alias("bad"))["bad"].arg_true()
+        if len(rows):
+            places = name_some(table.where(rows.head(5).to_list()), len(rows))
+            raise CfbenchError(
+                f"{table.name}: {plural(len(rows), 'row')} with {told}: {places}", hint
+            )
+    return frame
 
 
 def summarise(protocol: Protocol) -> dict[str, Any]:

@@ -18,6 +18,9 @@ from cfbench.tasks import load_tasks
 
 MODEL_KINDS = ("wav2vec2-aasist", "log-mel-logistic")
 
+SHIPPED = "baselines/"
+"""What the place of a trained model begins with that ships with cfbench."""
+
 TaskId = Literal["bin", "vq", "aux", "dec"]
 Precision = Literal["fp32", "bf16", "fp16"]
 PredictionPrecision = Literal["fp32", "bf16", "fp16", "int8"]
@@ -48,7 +51,8 @@ class Model(_Record):
         kind: One of `MODEL_KINDS`.
         tasks: The tasks that it answers, a branch each.
         front_end: Of a Wav2Vec2-AASIST.
-        checkpoint: Where a trained model is published; empty where none is.
+        checkpoint: Where a trained model is published: an id or address on the Hub, or a folder
+            that ships with cfbench, `baselines/checkpoints/NAME`; empty where none is.
         dropouts: Of a graph branch: nodes, pool, stack, readout.
     """
 

@@ -20,11 +20,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cfbench import api, hub
+from cfbench import api, content, hub
 from cfbench.environment import describe_environment, is_main_process
 from cfbench.errors import CfbenchError, name_some
 from cfbench.files import write_text
-from cfbench.recipes import Recipe, find_recipe
+from cfbench.mini import store
+from cfbench.recipes import SHIPPED, Recipe, find_recipe
 from cfbench.steps import Data, Machine, Predicted, Prediction, predict, read_scored, train
 
 if TYPE_CHECKING:
@@ -90,12 +91,14 @@ class Watch:
         train: See `train`.
         start: See `predict`.
         advance: See `predict`.
+        unpacking: See `train` and `predict`.
     """
 
     step: Callable[[str], None] = lambda name: None
     train: "Callable[[Progress], None]" = lambda progress: None
     start: "Callable[[int, Share], None]" = lambda total, share: None
     advance: Callable[[int, int], None] = lambda done, resumed: None
+    unpacking: store.Watch = field(default_factory=store.Watch)
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,17 @@ def _run(what: Run, watch: Watch) -> Finished:
         watch.step("train")
         log.info("training %s", what.recipe.name)
         folder, report = what.folder / "train", _logged(watch.train)
-        model = str(train(what.recipe, what.data, folder, what.machine, what.front_end, report))
+        model = str(
+            train(
+                what.recipe,
+                what.data,
+                folder,
+                what.machine,
+                what.front_end,
+                report,
+                watch.unpacking,
+            )
+        )
     predicted = None
     if "predict" in what.steps:
         watch.step("predict")
@@ -136,7 +149,16 @@ def _run(what: Run, watch: Watch) -> Finished:
         log.info("predicting with %s", model)
         how = replace(what.prediction, out=what.predictions)
         wanted = read_scored(what.data)
-        predicted = predict(model, wanted, what.data, how, what.machine, watch.start, watch.advance)
+        predicted = predict(
+            model,
+            wanted,
+            what.data,
+            how,
+            what.machine,
+            watch.start,
+            watch.advance,
+            watch.unpacking,
+        )
         for problem in predicted.joined.failures.values():
             log.warning("%s", problem.message)
         if predicted.outcome.predicted and predicted.main:
@@ -251,14 +273,7 @@ def _model_of(what: Run) -> str | None:
     """The trained model of a run, converted first where it is a checkpoint of the authors'."""
     if what.model is None:
         return str(what.trained) if what.trained.is_dir() else None
-    given = what.model
-    if given == "published":
-        given = what.recipe.model.checkpoint
-        if not given:
-            raise CfbenchError(
-                f"{what.recipe.name}: no trained model of this recipe is published",
-                "train it, or give a model's folder",
-            )
+    given = published_model(what.recipe) if what.model == "published" else what.model
     from cfbench.models.fairseq import is_fairseq
 
     path = hub.fetch(given) if hub.is_address(given) else Path(given)
@@ -270,6 +285,29 @@ def _model_of(what: Run) -> str | None:
 
     with this_process(what.machine.cpu).main_process_first():
         return _converted(what, path)
+
+
+def published_model(recipe: Recipe) -> str:
+    """Where the published model of a recipe is: on the Hub, or a folder that ships with cfbench.
+
+    Raises:
+        CfbenchError: None is published, or this installation lacks it.
+    """
+    given = recipe.model.checkpoint
+    if not given:
+        raise CfbenchError(
+            f"{recipe.name}: no trained model of this recipe is published",
+            "train it, or give a model's folder",
+        )
+    if not given.startswith(SHIPPED):
+        return given
+    try:
+        return str(content.tree(given))
+    except FileNotFoundError as error:
+        raise CfbenchError(
+            f"{recipe.name}: its trained model is not there: {error}",
+            "cfbench run-baseline --train trains it from the start",
+        ) from None
 
 
 def _converted(what: Run, path: Path) -> str:

@@ -207,11 +207,19 @@ class ScoredTrack(_Part):
 
 
 class ScoredPredictions(_Part):
-    """Which predictions were scored: `digest` does not depend on file format or order."""
+    """Which predictions were scored.
+
+    Attributes:
+        digest: Of the answers that were scored; does not depend on file format or order.
+        utterances: How many were scored.
+        left_aside: How many more are of splits that were not scored.
+        held_back: How many more are of utterances whose labels are held back.
+    """
 
     digest: str
     utterances: int
     left_aside: int
+    held_back: int = 0
 
 
 class Settings(_Part):

@@ -132,6 +132,8 @@ def score(
     if alignment.left_aside:
         told = plural(alignment.left_aside, "prediction was|predictions were")
         notes.insert(0, f"{told} left aside: of splits that are not scored")
+    if alignment.held_back:
+        notes.insert(0, held_back_note(alignment.held_back))
     return Scorecard(
         cfbench_version=cfbench.__version__,
         track=ScoredTrack(name=track.name, title=track.title, version=track.version),
@@ -140,6 +142,7 @@ def score(
             digest=digest.result(),
             utterances=asked.frame.height - alignment.missing,
             left_aside=alignment.left_aside,
+            held_back=alignment.held_back,
         ),
         settings=Settings(bootstrap=bootstrap, seed=seed, level=LEVEL, allow_missing=allow_missing),
         metrics=catalogue(),
@@ -147,6 +150,12 @@ def score(
         joint=joint,
         notes=tuple(notes),
     )
+
+
+def held_back_note(answers: int) -> str:
+    """What is said of answers for utterances whose labels are held back."""
+    told = plural(answers, "answer")
+    return f"{told} for utterances whose labels are held back, not scored"
 
 
 def _score_splits(

@@ -1,7 +1,7 @@
 """The steps of a baseline: find lists and clips, train, predict."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from cfbench.audio import Clips as Found
 from cfbench.audio import find_clips
 from cfbench.environment import describe_environment
 from cfbench.errors import CfbenchError, Problem, name_some, plural
+from cfbench.mini import store
 from cfbench.protocol import Protocol, find_list, read_protocol
 from cfbench.recipes import PredictionPrecision as Precision
 from cfbench.recipes import Recipe
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from cfbench.inference import Joined, Outcome, Plan, Share
     from cfbench.material import Material, Progress
     from cfbench.predictor import Predictor
+
+
+_UNWATCHED = store.Watch()
 
 
 @dataclass(frozen=True)
@@ -51,14 +55,37 @@ class Data:
 
     Attributes:
         track: The track.
-        audio: Folders below which clips are looked for.
+        audio: Folders below which clips are looked for; None for the clips that the track ships.
         protocol: A list or a folder of lists; None for what the track ships, or the folder that
             CFBENCH_PROTOCOLS names.
     """
 
     track: Track
-    audio: Sequence[Path]
+    audio: Sequence[Path] | None = None
     protocol: Path | None = None
+
+    @property
+    def folders(self) -> Sequence[Path]:
+        """Where clips are looked for.
+
+        Raises:
+            CfbenchError: Nobody has said so, and the track ships none.
+        """
+        if self.audio is not None:
+            return self.audio
+        if self.track.clips is None:
+            raise CfbenchError(
+                f"the clips of {self.track.name} are not shipped with cfbench",
+                "--audio names the folder below which they are"
+                + (f"; {self.track.obtain}" if self.track.obtain else ""),
+            )
+        return [store.clips_folder(self.track)]
+
+    def unpack(self, splits: Sequence[str], watch: store.Watch = _UNWATCHED) -> None:
+        """Have the clips of some splits on the disk, where the track ships them."""
+        if self.audio is None and self.track.clips is not None:
+            known = [name for name in splits if name in self.track.splits]
+            store.unpack(self.track, known, watch=watch)
 
     def find(self, utt_ids: Sequence[str]) -> Found:
         """The audio files of utterances.
@@ -66,7 +93,7 @@ class Data:
         Raises:
             CfbenchError: A folder is not there, or an utterance has two files.
         """
-        return find_clips(self.audio, utt_ids, self.track.audio_folders)
+        return find_clips(self.folders, utt_ids, self.track.audio_folders)
 
     def missing(self, utt_ids: Sequence[str]) -> Problem:
         """What is wrong where utterances have no audio file."""
@@ -74,7 +101,7 @@ class Data:
             f"{plural(len(utt_ids), 'utterance has|utterances have')} no audio file: "
             + name_some(utt_ids),
             "looked for UTTERANCE.wav, .flac and others below "
-            + ", ".join(str(folder) for folder in self.audio),
+            + ", ".join(str(folder) for folder in self.folders),
         )
 
 
@@ -84,8 +111,21 @@ def read_scored(data: Data, splits: Sequence[str] | None = None) -> Protocol:
     Raises:
         CfbenchError: The protocol cannot be found or read, or has none of the splits.
     """
-    protocol = api.read_protocol(data.protocol, data.track)
+    protocol = read_all(data)
     return protocol.only(splits or protocol.scored)
+
+
+def read_all(data: Data) -> Protocol:
+    """All utterances that are known, in any split.
+
+    Raises:
+        CfbenchError: The protocol cannot be found or read.
+    """
+    protocol = api.read_protocol(data.protocol, data.track)
+    if data.protocol is None:
+        return protocol
+    # Who names a list wants its utterances answered, and no others.
+    return replace(protocol, held_back=protocol.held_back.clear())
 
 
 def read_training(recipe: Recipe, data: Data) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -101,7 +141,9 @@ def read_training(recipe: Recipe, data: Data) -> tuple[pl.DataFrame, pl.DataFram
 
 
 def _training_rows(data: Data, split: str, lists: Sequence[str]) -> pl.DataFrame:
-    folder = api.protocol_folder(data.protocol)
+    # A track's own table has its splits: lists that the environment names are of another track.
+    own = data.protocol is None and data.track.protocol is not None
+    folder = None if own else api.protocol_folder(data.protocol)
     path = find_list(folder, lists) if folder is not None else None
     found = (
         read_protocol(path, data.track)
@@ -114,7 +156,7 @@ def _training_rows(data: Data, split: str, lists: Sequence[str]) -> pl.DataFrame
             f"{where}: no utterances of split {split}, which training needs",
             f"put {' or '.join(lists)} into the folder of the lists, or give a trained model: "
             f"--model; {data.track.obtain}"
-            if lists
+            if lists and not own
             else "give them in the protocol's table, or give a trained model: --model",
         )
     return found.split(split)
@@ -143,6 +185,7 @@ def train(
     machine: Machine = Machine(),
     front_end: str | None = None,
     report: "Callable[[Progress], None]" = lambda progress: None,
+    unpacking: store.Watch = _UNWATCHED,
 ) -> Path:
     """Train a recipe, or go on where an earlier call was interrupted.
 
@@ -153,10 +196,12 @@ def train(
         machine: Where to compute.
         front_end: Where the front end's weights are, if not where the recipe says.
         report: Called as training gets on.
+        unpacking: Told how clips that the track ships are unpacked.
 
     Returns:
         The folder of the trained model.
     """
+    _unpack_first(data, ("train", "dev"), machine, unpacking)
     material = find_material(recipe, data)
     if recipe.model.kind == "log-mel-logistic":
         from cfbench.classical import train_classical
@@ -176,6 +221,15 @@ def train(
         workers=machine.decoding,
         report=report,
     )
+
+
+def _unpack_first(data: Data, splits: Sequence[str], machine: Machine, watch: store.Watch) -> None:
+    """Have the first of the processes unpack what a track ships; the others find it done."""
+    if data.audio is None and data.track.clips is not None:
+        from cfbench.processes import this_process
+
+        with this_process(machine.cpu).main_process_first():
+            data.unpack(splits, watch)
 
 
 @dataclass(frozen=True)
@@ -231,6 +285,7 @@ def predict(
     machine: Machine = Machine(),
     start: Callable[[int, "Share"], None] = lambda total, share: None,
     advance: Callable[[int, int], None] = lambda done, resumed: None,
+    unpacking: store.Watch = _UNWATCHED,
 ) -> Predicted:
     """Predict a track's utterances, or go on where an earlier call was interrupted.
 
@@ -242,6 +297,7 @@ def predict(
         machine: Where to compute.
         start: Called with the number of clips of this process, and its share.
         advance: Called with the number of clips done, and how many an earlier call had done.
+        unpacking: Told how clips that the track ships are unpacked.
 
     Raises:
         CfbenchError: No model, no audio, or with `strict` a clip that cannot be read.
@@ -260,7 +316,8 @@ def predict(
                 "leave one of them out",
             )
         share = asked
-    utt_ids = sorted(protocol.frame["utt_id"].to_list())
+    _unpack_first(data, protocol.splits, machine, unpacking)
+    utt_ids = protocol.answerable()
     found = data.find(utt_ids)
     if not found.paths or (how.strict and found.missing):
         problem = data.missing(found.missing)

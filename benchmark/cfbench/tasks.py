@@ -243,6 +243,12 @@ class Track(_Record):
         scored: The splits that `cfbench score` scores: in domain first.
         protocol: The protocol's table, for a track that ships its own: a path from `tasks/`, or
             from the folder of a track file of the user's.
+        held_back: The table (utt_id, split) of utterances whose labels are not public: they may
+            be answered, and are not scored. A path like `protocol`.
+        clips: The folder of packed clips, for a track that ships them: see `mini.store`. A path
+            like `protocol`.
+        baselines: The recipes that `cfbench run-baseline` runs where none is named: names, or
+            paths of recipe files, from the folder of a track file of the user's.
         published: Digests of the protocol's published versions, a split each.
     """
 
@@ -256,6 +262,9 @@ class Track(_Record):
     licence: str = ""
     obtain: str = ""
     protocol: str | None = None
+    held_back: str | None = None
+    clips: str | None = None
+    baselines: tuple[str, ...] = Field(default=(), strict=False)
     audio_folders: tuple[str, ...] = Field(default=("",), strict=False)
     reference: Reference | None = None
     splits: dict[str, Split]
@@ -280,6 +289,9 @@ class Track(_Record):
             sources = [source for subset in split.subsets for source in subset.sources]
             if len(sources) != len(set(sources)):
                 raise ValueError(f"split '{name}': a source is in more than one subset")
+        for key in ("held_back", "clips"):
+            if getattr(self, key) is not None and self.protocol is None:
+                raise ValueError(f"{key}: only beside a protocol of the track's own")
         return self
 
     def published_name(self, split: str, digest: str) -> str | None:
@@ -373,9 +385,21 @@ def find_track(name: str) -> Track:
             "cfbench tracks list names those that ship; a track of your own is given as FILE.toml",
         )
     data = _parsed(raw, where)
-    if name.endswith(".toml") and isinstance(data.get("protocol"), str):
-        data["protocol"] = str(path.parent.resolve() / data["protocol"])
+    if name.endswith(".toml"):
+        _make_absolute(data, path.parent.resolve())
     return _validated(Track, data, where)
+
+
+def _make_absolute(data: dict[str, Any], folder: Path) -> None:
+    """Let the paths in a track file of the user's mean the same from everywhere."""
+    for key in ("protocol", "held_back", "clips"):
+        if isinstance(data.get(key), str):
+            data[key] = str(folder / data[key])
+    if isinstance(data.get("baselines"), list):
+        data["baselines"] = [
+            str(folder / word) if isinstance(word, str) and word.endswith(".toml") else word
+            for word in data["baselines"]
+        ]
 
 
 def _parsed(text: str, where: str) -> dict[str, Any]:

@@ -54,6 +54,6 @@ def write_template(
         for task in wanted
         for name in ((task.label_column,) if labels else task.score_columns)
     ]
-    frame = asked.frame.select("utt_id", *columns)
+    frame = pl.DataFrame({"utt_id": asked.answerable()}).with_columns(*columns)
     write_atomically(path, lambda place: write_table(frame, place, format))
     return frame.height

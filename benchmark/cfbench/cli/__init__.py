@@ -7,6 +7,8 @@ import typer
 
 from cfbench.cli import (
     convert_checkpoint,
+    data,
+    mini,
     predict,
     protocol,
     recipes,
@@ -38,6 +40,8 @@ app.command("train")(train.train)
 app.command("predict")(predict.predict)
 app.command("recipes")(recipes.recipes)
 app.command("convert-checkpoint")(convert_checkpoint.convert_checkpoint)
+app.add_typer(data.app, name="data")
+app.add_typer(mini.app, name="mini")
 app.add_typer(protocol.app, name="protocol")
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(tracks.app, name="tracks")

@@ -1,7 +1,6 @@
 """Options of the commands that train or predict, and what they all do first."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
     from cfbench.cli.progress import Bar
     from cfbench.inference import Share
     from cfbench.material import Progress
+    from cfbench.mini.store import Watch
     from cfbench.recipes import Recipe
     from cfbench.steps import Predicted
 
@@ -20,9 +20,12 @@ PredictionPrecision = Literal["fp32", "bf16", "fp16", "int8"]
 # As in `recipes`, which takes longer to import than the help takes to show.
 
 Audio = Annotated[
-    list[Path],
+    list[Path] | None,
     typer.Option(
-        "--audio", help="A folder below which the clips are; may be given more than once."
+        "--audio",
+        help="A folder below which the clips are; may be given more than once. Default: the clips "
+        "that the track ships.",
+        show_default=False,
     ),
 ]
 Track = Annotated[
@@ -102,14 +105,13 @@ def find_recipe(name: str, overrides: Sequence[str] | None, track: str | None) -
     return recipe.model_copy(update={"track": place})
 
 
-@contextmanager
-def resumable() -> Iterator[None]:
-    """Say, when the user interrupts, that the work is not lost; exit code 130."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        print_note("interrupted; the same command again goes on where it was")
-        raise typer.Exit(130) from None
+def unpacking(bar: "Bar") -> "Watch":
+    """What shows on a bar how the clips of a track are unpacked."""
+    from cfbench.mini.store import Watch
+
+    return Watch(
+        lambda total, what: bar.begin(total, what, "clips"), lambda done: bar.advance(done)
+    )
 
 
 def show_training(bar: "Bar", progress: "Progress") -> None:

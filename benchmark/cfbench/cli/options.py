@@ -1,10 +1,13 @@
 """Options that several commands share."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from cfbench.cli.console import print_note
 from cfbench.content import DEFAULT_TRACK as DEFAULT_TRACK
 from cfbench.errors import CfbenchError
 
@@ -44,7 +47,17 @@ AllowMissing = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
-EXAMPLES = {"--tasks": "bin,vq", "--split": "id"}
+EXAMPLES = {"--tasks": "bin,vq", "--split": "id", "--only": "test"}
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Say, when the user interrupts, that the work is not lost; exit code 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print_note("interrupted; the same command again goes on where it was")
+        raise typer.Exit(130) from None
 
 
 def split_list(option: str, text: str | None) -> list[str] | None:

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 
 def predict(
+    *,
     model: Annotated[
         str, typer.Option(help="A model's folder, or the id of a repository on the Hub.")
     ],
-    audio: baseline.Audio,
+    audio: baseline.Audio = None,
     out: Annotated[
         Path, typer.Option("--out", "-o", help="The predictions file: .parquet, .csv, ....")
     ],
@@ -54,13 +55,20 @@ def predict(
     data = steps.Data(find_track(track), audio, protocol)
     wanted = steps.read_scored(data, options.split_list("--split", split))
     how = steps.Prediction(out, batch_size, part_size, precision, compile, strict, overwrite, shard)
-    with baseline.resumable(), bar() as shown:
+    with options.resumable(), bar() as shown:
 
         def start(total: int, share: "Share") -> None:
             baseline.show_share(shown, total, share)
 
         done = steps.predict(
-            model, wanted, data, how, steps.Machine(cpu, workers), start, shown.advance
+            model,
+            wanted,
+            data,
+            how,
+            steps.Machine(cpu, workers),
+            start,
+            shown.advance,
+            baseline.unpacking(shown),
         )
     baseline.end()
     raise typer.Exit(baseline.report_prediction(done, out))

@@ -1,6 +1,6 @@
 """Draws a scorecard on a terminal: the compact table, and the rest of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -65,6 +65,52 @@ def render_scorecard(card: Scorecard, console: Console) -> None:
         )
     for note in card.notes:
         console.print(Text.assemble(("note: ", "yellow"), clip(note, 400)))
+
+
+def render_comparison(cards: Mapping[str, Scorecard], console: Console) -> None:
+    """Print scorecards of one track side by side: a row a system, a column a split.
+
+    Args:
+        cards: By the name of the system; at least one.
+        console: Where.
+    """
+    first = next(iter(cards.values()))
+    splits, track = list(first.protocol), first.track
+    console.print(heading(track.title, f" (track {track.name}, version {track.version})"))
+    for name, split in first.protocol.items():
+        console.print(
+            f"  {name}: {plural(split.utterances, 'utterance')}, {plural(split.groups, 'group')} "
+            f"({split.group_unit})"
+        )
+    table = plain_table("System", "Metric (%)", *splits, *(["Drop"] if len(splits) == 2 else []))
+    for task_id, task in first.tasks.items():
+        metric = "eer" if task.headline == "eer" else "macro_f1"
+        for name in TITLES:
+            values = [task.splits[s].trivial.get(name, {}).get(metric) for s in splits]
+            if any(value is not None for value in values):
+                table.add_row(
+                    f"{task_id}: {TITLES[name]}",
+                    first.metrics[metric].title,
+                    *(_plain(value, metric) for value in values),
+                    style="dim",
+                )
+        for system, card in cards.items():
+            if task_id in card.tasks:
+                scored = card.tasks[task_id]
+                info = card.metrics[scored.headline]
+                arrow = "↑" if info.direction == "higher" else "↓"
+                numbers = [scored.splits[s].overall.metrics[scored.headline] for s in splits]
+                numbers += [] if scored.drop is None else [scored.drop.number]
+                cells = [_cell(number, scored.headline) for number in numbers]
+                table.add_row(f"{task_id}: {clip(system)}", f"{info.title} {arrow}", *cells)
+        table.add_section()
+    console.print(table)
+    if first.settings.bootstrap:
+        console.print(
+            f"[low, high]: {first.settings.level:.0%} interval, {first.settings.bootstrap:,} "
+            "resamples of groups. Dim rows: predictors that know nothing of the audio.",
+            style="dim",
+        )
 
 
 def render_explanation(card: Scorecard, console: Console) -> None:
@@ -219,4 +265,4 @@ def _sort_key(number: Number) -> tuple[bool, float]:
     return (number.value is None, number.value or 0.0)
 
 
-__all__: Sequence[str] = ("render_explanation", "render_scorecard")
+__all__: Sequence[str] = ("render_comparison", "render_explanation", "render_scorecard")

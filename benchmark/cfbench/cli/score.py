@@ -2,12 +2,15 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cfbench.cli import options
 from cfbench.cli.console import print_note, results, working
+
+if TYPE_CHECKING:
+    from cfbench.scorecard import Scorecard
 
 
 def score(
@@ -68,6 +71,7 @@ def score(
         scorecard = scoring.score(predictions, known, splits, allow_missing, bootstrap, seed)
     for note in (*predictions.notes, *known.notes):
         print_note(note)
+    note_held_back(scorecard)
     if json is not None and str(json) == "-":
         sys.stdout.write(scorecard.to_json())
         return
@@ -79,6 +83,14 @@ def score(
         render_explanation(scorecard, console)
     if json is not None:
         print_note(f"the scorecard is in {json}")
+
+
+def note_held_back(card: "Scorecard") -> None:
+    """Say on standard error how many answers could not be scored here."""
+    from cfbench.scoring import held_back_note
+
+    if card.predictions.held_back:
+        print_note(held_back_note(card.predictions.held_back))
 
 
 def _refuse_other_than_scorecard(path: Path, predictions: Path) -> None:

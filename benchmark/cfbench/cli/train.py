@@ -14,7 +14,8 @@ def train(
     recipe: Annotated[
         str, typer.Argument(help="A recipe by name (cfbench recipes), or FILE.toml.")
     ],
-    audio: baseline.Audio,
+    *,
+    audio: baseline.Audio = None,
     out: Annotated[
         Path, typer.Option("--out", "-o", help="A folder for checkpoints and the trained model.")
     ],
@@ -37,7 +38,7 @@ def train(
 
     wanted = baseline.find_recipe(recipe, change, track)
     data = steps.Data(find_track(wanted.track), audio, protocol)
-    with baseline.resumable(), bar() as shown:
+    with options.resumable(), bar() as shown:
         shown.begin(0, f"training {wanted.name}", "steps")
         model = steps.train(
             wanted,
@@ -46,6 +47,7 @@ def train(
             steps.Machine(cpu, workers),
             front_end,
             lambda progress: baseline.show_training(shown, progress),
+            baseline.unpacking(shown),
         )
     baseline.end()
     if is_main_process():

@@ -8,6 +8,9 @@ from pathlib import Path
 DEFAULT_TRACK = "codecfake-plus"
 """The shipped track that is meant where none is named."""
 
+EMBEDDED_TRACK = "codecfake-mini"
+"""The shipped track that brings its own clips."""
+
 
 def folder(name: str) -> Traversable:
     """The shipped folder `name` ("tasks" or "baselines").
@@ -49,6 +52,18 @@ def text(path: str) -> str:
 def as_path(path: str) -> AbstractContextManager[Path]:
     """A shipped file as a path on disk, for readers that want one."""
     return importlib.resources.as_file(_find(path))
+
+
+def tree(path: str) -> Path:
+    """A shipped folder with all that is below it, by its path from the top: "tasks/mini".
+
+    Raises:
+        FileNotFoundError: It is not there as a folder on disk.
+    """
+    found = _find(path)
+    if isinstance(found, Path) and found.is_dir():
+        return found
+    raise FileNotFoundError(f"this installation of cfbench lacks its folder {path}")
 
 
 def _find(path: str) -> Traversable:
