@@ -284,15 +284,21 @@ def pair_scores(x: Tensor, projection: nn.Linear, weights: Tensor) -> Tensor:
     Returns:
         (B, N, N, W).
     """
-    pairs = x.unsqueeze(2) * x.unsqueeze(1)  # (B, N, N, D_in)
-    return torch.tanh(projection(pairs)) @ weights
+    nodes = x.shape[1]
+    # A pair's product does not depend on its order: each pair is looked at once, P = N (N + 1) / 2.
+    first, second = torch.triu_indices(nodes, nodes, device=x.device)
+    pairs = x.index_select(1, first) * x.index_select(1, second)  # (B, P, D_in)
+    scores = torch.tanh(projection(pairs)) @ weights  # (B, P, W)
+    number = torch.empty(nodes, nodes, dtype=torch.long, device=x.device)
+    number[first, second] = number[second, first] = torch.arange(len(first), device=x.device)
+    return scores.index_select(1, number.flatten()).unflatten(1, (nodes, nodes))
 
 
 def recomputed(function: Callable[..., Tensor], *arguments: object) -> Tensor:
     """Call `function`, and keep nothing of what it made for the backward pass.
 
-    The products of all pairs of nodes are the largest tensors of a branch, B x N x N x D; in
-    training they are made again when their gradient is wanted.
+    The products of all pairs of nodes are the largest tensors of a branch, half of B x N x N x D;
+    in training they are made again when their gradient is wanted.
     """
     if not torch.is_grad_enabled():
         return function(*arguments)

@@ -1,0 +1,313 @@
+"""The embedded track that ships: what must be true of its clips, its labels and its codecs."""
+
+import csv
+import io
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.metrics import f1_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from cfbench import content
+from cfbench.codecs import load_codec, read_config
+from cfbench.mini import fingerprints, levels, store
+from cfbench.mini.cards import Measures
+from cfbench.mini.measures import mel_distance
+from cfbench.mini.probes import speaker_probe
+from cfbench.mini.resynthesis import read_pcm
+from cfbench.mini.shortcuts import SHORTCUTS
+from cfbench.mini.speech import voices
+from cfbench.protocol import shipped_protocol
+from cfbench.tasks import TRACING_IDS, find_track
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+TRACK = find_track("codecfake-mini")
+ROOT = content.tree("tasks/mini")
+CODECS = {path.stem: read_config(path) for path in sorted((ROOT / "codecs").glob("*.toml"))}
+GENERATORS = {
+    row["name"]: row["codec"]
+    for row in csv.DictReader(io.StringIO((ROOT / "generators.csv").read_text()))
+}
+SEEN = {name for name in CODECS if not name.startswith("x")}
+UNSEEN = set(CODECS) - SEEN
+MEASURES = {row["name"]: row for row in pl.read_csv(ROOT / "codecs" / "measures.csv").to_dicts()}
+TESTS = ("id", "ood")
+
+
+@pytest.fixture(scope="module")
+def protocol() -> pl.DataFrame:
+    known = shipped_protocol(TRACK)
+    assert known is not None
+    return known.frame.with_columns(pl.col("split", "bin", *TRACING_IDS).cast(str))
+
+
+@pytest.fixture(scope="module")
+def held_back() -> pl.DataFrame:
+    known = shipped_protocol(TRACK)
+    assert known is not None
+    return known.held_back
+
+
+# Clips and labels.
+
+
+def test_the_splits_are_as_large_as_they_are_said_to_be(protocol, held_back):
+    count = protocol.height + held_back.height
+    assert 4000 <= count <= 8000
+    for split in TESTS:
+        public = protocol.filter(pl.col("split") == split).height
+        hidden = held_back.filter(pl.col("split").cast(str) == split).height
+        assert public / (public + hidden) == pytest.approx(0.5, abs=0.05)
+    assert not set(held_back["split"].cast(str)) - set(TESTS)
+    samples = pl.read_parquet(ROOT / "clips" / "digests.parquet")["samples"]
+    assert len(samples) == count
+    assert 2.0 <= samples.min() / 16000 <= samples.max() / 16000 <= 4.0
+
+
+def test_all_cells_of_the_taxonomy_are_there():
+    cells = [CODECS[name].cell for name in SEEN]
+    assert len(cells) == len(set(cells)) == 18
+    assert len(UNSEEN) + len(GENERATORS) >= 8
+
+
+def test_every_label_is_that_of_the_codecs_settings(protocol):
+    for source, vq, aux, dec, kind in protocol.select(
+        "source", "vq", "aux", "dec", "bin"
+    ).iter_rows():
+        if source == "recorded":
+            assert (vq, aux, dec, kind) == ("real", "real", "real", "bonafide")
+        else:
+            assert kind == "spoof"
+            assert (vq, aux, dec) == CODECS[GENERATORS.get(source, source)].cell
+
+
+def test_splits_hold_the_codecs_that_they_should(protocol):
+    sources = {
+        split: set(rows["source"]) - {"recorded"} for (split,), rows in protocol.group_by("split")
+    }
+    assert sources["train"] == sources["dev"] == sources["id"] == SEEN
+    assert sources["ood"] == UNSEEN | set(GENERATORS)
+
+
+def test_subsets_of_ood_name_all_sources(protocol):
+    subsets = TRACK.splits["ood"].subsets
+    named = [source for subset in subsets for source in subset.sources]
+    assert sorted(named) == sorted([*UNSEEN, *GENERATORS])
+
+
+# Leaks.
+
+
+def test_no_speaker_of_the_tests_is_in_training(protocol):
+    of = {split: set(rows["speaker"]) for (split,), rows in protocol.group_by("split")}
+    assert not (of["train"] | of["dev"]) & (of["id"] | of["ood"])
+    assert not of["train"] & of["dev"]
+    parts = {voice.speaker: voice.part for voice in voices()}
+    for split, part in (("train", "train"), ("dev", "dev"), ("id", "test"), ("ood", "test")):
+        assert {parts[speaker] for speaker in of[split]} == {part}
+
+
+def test_no_unseen_codec_heard_a_voice_of_the_tests():
+    test = {voice.voice for voice in voices() if voice.part != "train"}
+    for config in CODECS.values():
+        assert not set(config.training.voices) & test
+
+
+def test_every_sentence_is_in_one_split(protocol):
+    splits = protocol.group_by("group").agg(pl.col("split").n_unique())
+    assert (splits["split"] == 1).all()
+
+
+def test_names_of_test_clips_say_nothing(protocol, held_back):
+    names = [
+        *protocol.filter(pl.col("split").is_in(TESTS))["utt_id"],
+        *held_back["utt_id"],
+    ]
+    assert all(re.fullmatch(r"(id|ood)_\d{4}", name) for name in names)
+
+
+class Pcm(NamedTuple):
+    """All clips on the disk."""
+
+    folder: Path
+    unpacked: store.Unpacked
+
+    def of(self, utt_id: str) -> np.ndarray:
+        return read_pcm(self.folder / f"{utt_id}.flac")
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Pcm:
+    folder = tmp_path_factory.mktemp("clips")
+    return Pcm(folder, store.unpack(TRACK, to=folder))
+
+
+@pytest.mark.slow
+def test_every_clip_is_what_the_digests_say(clips, protocol, held_back):
+    done = clips.unpacked
+    assert done.exact + done.near == protocol.height + held_back.height
+    # Of those that are shipped as they are, none may differ anywhere.
+    shipped = sum(done.splits[split] for split in TESTS)
+    assert done.exact >= shipped
+    again = store.unpack(TRACK, to=clips.folder, verify=True)
+    assert (again.written, again.exact) == (0, done.exact)
+
+
+def _heard(pcm: np.ndarray, frames: int) -> np.ndarray:
+    """Log energies of bands by 0.1 s, around their means: (bands, frames)."""
+    told = np.frombuffer(fingerprints.fingerprint(pcm), np.uint8).astype(float)
+    told = told.reshape(-1, fingerprints.BANDS).T[:, :frames]
+    told = told - told.mean(axis=1, keepdims=True)
+    return told / np.linalg.norm(told)
+
+
+def _alike(probes: list[np.ndarray], known: list[np.ndarray], shift: int) -> np.ndarray:
+    """The largest correlation of clips over shifts of up to so many frames: (probes, known)."""
+    best = np.full((len(probes), len(known)), -1.0)
+    for lag in range(-shift, shift + 1):
+        cut_a = [p[:, max(0, lag) : p.shape[1] + min(0, lag)].ravel() for p in probes]
+        cut_b = [k[:, max(0, -lag) : k.shape[1] + min(0, -lag)].ravel() for k in known]
+        a, b = np.stack(cut_a), np.stack(cut_b)
+        a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b))
+        best = np.maximum(best, a @ b.T)
+    return best
+
+
+@pytest.mark.slow
+def test_no_clip_of_the_tests_is_nearly_one_of_training(clips, protocol, held_back):
+    known = protocol.filter(~pl.col("split").is_in(TESTS) & (pl.col("bin") == "bonafide"))
+    public = protocol.filter(pl.col("split").is_in(TESTS))
+    # 2.0 s of each; a shift of half a second finds a sentence that was cut elsewhere.
+    learnt = [_heard(clips.of(utt_id), 20) for utt_id in known["utt_id"]]
+    asked = [_heard(clips.of(u), 20) for u in (*public["utt_id"], *held_back["utt_id"])]
+    highest = _alike(asked, learnt, 5).max()
+    # What the same sentence through a codec would have had.
+    spoofed = public.filter(pl.col("bin") == "spoof")
+    twins = [
+        float(_alike([_heard(clips.of(u), 20)], [_heard(clips.of(g), 20)], 5).max())
+        for u, g in spoofed.filter(~pl.col("source").str.starts_with("gen-"))
+        .select("utt_id", "group")
+        .head(200)
+        .iter_rows()
+    ]
+    assert highest < np.quantile(twins, 0.01), (highest, np.quantile(twins, [0, 0.01, 0.5]))
+
+
+# Shortcuts.
+
+ALLOWED = 0.10
+"""How much macro-F1 a shortcut may give beyond a model that is shown shuffled labels."""
+
+
+def _features(name: str, clips: Pcm, utt_ids: list[str]) -> np.ndarray:
+    if name == "order":
+        return np.arange(len(utt_ids), dtype=float)[:, None]
+    return np.array([SHORTCUTS[name](clips.of(utt_id)) for utt_id in utt_ids])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*SHORTCUTS, "order"])
+def test_no_shortcut_explains_the_labels(name, clips, protocol):
+    train = protocol.filter(pl.col("split") == "train").sort("utt_id")
+    test = protocol.filter(pl.col("split") == "id").sort("utt_id")
+    if name == "order":
+        # Names of training clips name their codec: the order is looked at within the test.
+        halves = np.random.default_rng(0).permutation(test.height)
+        train, test = (test[half.tolist()] for half in np.array_split(halves, 2))
+    inputs = [_features(name, clips, rows["utt_id"].to_list()) for rows in (train, test)]
+    shuffled = np.random.default_rng(1).permutation(train.height)
+    for task_id in ("bin", *TRACING_IDS):
+        scores = []
+        for labels in (train[task_id].to_numpy(), train[task_id].to_numpy()[shuffled]):
+            model = make_pipeline(
+                StandardScaler(),
+                HistGradientBoostingClassifier(
+                    max_iter=40, class_weight="balanced", random_state=0
+                ),
+            )
+            model.fit(inputs[0], labels)
+            told = model.predict(inputs[1])
+            scores.append(f1_score(test[task_id].to_numpy(), told, average="macro"))
+        assert scores[0] - scores[1] < ALLOWED, (task_id, scores)
+
+
+# Codecs.
+
+
+def test_all_weights_are_small_enough():
+    for name in (*CODECS, *GENERATORS):
+        size = (ROOT / "codecs" / f"{name}.safetensors").stat().st_size
+        assert size <= 400_000, name
+
+
+def test_there_is_a_card_for_every_codec():
+    assert set(MEASURES) == set(CODECS)
+    for name in CODECS:
+        told = (ROOT / "codecs" / f"{name}.md").read_text()
+        assert f"{MEASURES[name]['mel_distance']:.2f} dB" in told
+    assert set(Measures.__dataclass_fields__) == set(next(iter(MEASURES.values())))
+
+
+def test_distances_are_within_what_the_track_promises():
+    for name in SEEN:
+        limit = 8.0 if CODECS[name].cell[0] == "svq" else 6.5
+        assert MEASURES[name]["mel_distance"] <= limit, name
+
+
+@pytest.mark.slow
+def test_decoded_test_clips_are_as_near_as_the_cards_say(clips, protocol):
+    rows = protocol.filter((pl.col("split") == "id") & (pl.col("bin") == "spoof"))
+    distances: dict[str, list[float]] = {}
+    for utt_id, group, source in rows.select("utt_id", "group", "source").iter_rows():
+        spoken, decoded = (clips.of(one) / 32768 for one in (group, utt_id))
+        distances.setdefault(source, []).append(mel_distance(spoken, decoded))
+    for name, of_codec in distances.items():
+        # The card's is of other clips of the same voices.
+        assert np.mean(of_codec) == pytest.approx(MEASURES[name]["mel_distance"], abs=0.7), name
+
+
+def _cell(vq: str, dec: str, aux: str) -> dict[str, float]:
+    return MEASURES[f"{vq}-{aux}-{dec}"]
+
+
+@pytest.mark.parametrize("dec", ["time", "freq"])
+@pytest.mark.parametrize("vq", ["mvq", "svq", "sq"])
+def test_objectives_left_their_mark_on_the_codes(vq, dec):
+    none, sem, disent = (_cell(vq, dec, aux) for aux in ("none", "sem", "disent"))
+    assert sem["coarse_teacher_r2"] > none["coarse_teacher_r2"] + 0.05
+    assert disent["speaker_in_content"] < none["speaker_in_content"] - 0.1
+    assert disent["speaker_in_voice"] > disent["speaker_in_content"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dec", ["time", "freq"])
+def test_a_disentangled_code_holds_the_speaker_and_the_content_less_of_it(dec, clips, protocol):
+    rows = protocol.filter((pl.col("split") == "train") & (pl.col("bin") == "bonafide"))
+    rows = rows.sort("utt_id")
+    speakers = rows["speaker"].to_list()
+    waves = [levels.hear(clips.of(utt_id), utt_id) for utt_id in rows["utt_id"]]
+
+    def told(vectors: list[np.ndarray]) -> float:
+        stacked = np.stack(vectors)
+        return speaker_probe(stacked[::2], speakers[::2], stacked[1::2], speakers[1::2])
+
+    content, voice = {}, []
+    for name in (f"svq-none-{dec}", f"svq-disent-{dec}"):
+        codec = load_codec(ROOT / "codecs" / f"{name}.toml")
+        vectors = []
+        for wave in waves:
+            frames, of_clip = codec.code(wave)
+            values = frames.values[0].numpy()
+            vectors.append(np.concatenate([values.mean(axis=1), values.std(axis=1)]))
+            if of_clip is not None:
+                voice.append(of_clip[0].numpy())
+        content[name] = told(vectors)
+    assert content[f"svq-disent-{dec}"] < content[f"svq-none-{dec}"] - 0.1
+    assert told(voice) > content[f"svq-disent-{dec}"] + 0.1
