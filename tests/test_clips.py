@@ -117,6 +117,24 @@ def test_the_whole_clip_is_augmented_and_then_cut(files) -> None:
     np.testing.assert_array_equal(named(files, how)[3][1], whole[:SAMPLES])
 
 
+def test_an_excerpt_is_drawn_from_anywhere_in_the_clip(files) -> None:
+    whole, crop = read_speech(files[3]), 3000
+    starts = set()
+    for epoch in range(40):
+        clips = named(files, Augment(0, 1, epoch, crop))
+        wave = clips[3][1]
+        assert wave.shape == (crop,)
+        np.testing.assert_array_equal(wave, clips[3][1])
+        places = np.flatnonzero(whole[: len(whole) - crop + 1] == wave[0])
+        starts |= {int(p) for p in places if (whole[p : p + crop] == wave).all()}
+    room = len(whole) - crop
+    assert len(starts) > 30
+    assert min(starts) < room / 4
+    assert max(starts) > room * 3 / 4
+    short = named(files, Augment(0, 1, 0, 4000))[0][1]
+    np.testing.assert_array_equal(short, fit_window(read_speech(files[0]), 4000))
+
+
 def test_algorithm_0_is_no_augmentation(files) -> None:
     np.testing.assert_array_equal(named(files, Augment(0, 3, 1))[1][1], named(files)[1][1])
 

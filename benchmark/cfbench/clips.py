@@ -26,11 +26,13 @@ class Augment:
         seed: With `epoch` and the utterance's id it decides an utterance's random numbers, so that
             neither workers nor processes change them.
         epoch: Counts up in training; fixed where every pass must be the same.
+        crop: Length of the excerpt that is drawn from each clip; 0 for the window at its start.
     """
 
     algorithm: int
     seed: int
     epoch: int
+    crop: int = 0
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Clips(Dataset[tuple[int, NDArray[np.float32] | Problem]]):
     Args:
         utt_ids: Of each row.
         paths: Of each row; None where an utterance has no file.
-        samples: Length of the window.
+        samples: Length of the window, where none is drawn.
         augmented: How to augment; None for not at all.
     """
 
@@ -78,21 +80,25 @@ class Clips(Dataset[tuple[int, NDArray[np.float32] | Problem]]):
         return len(self.paths)
 
     def __getitem__(self, row: int) -> tuple[int, NDArray[np.float32] | Problem]:
-        """The row and its waveform, (samples,) float32, or what is wrong with its file."""
+        """The row and its waveform, (samples or crop,) float32, or what is wrong with its file."""
         how, path = self.augmented, self.paths[row]
         if path is None:
             return row, Problem(f"{self.utt_ids[row]}: no audio file")
         try:
-            if how is None or how.algorithm == 0:
-                speech = read_speech(path, self.samples)
-            else:
+            if how is None or (how.algorithm == 0 and not how.crop):
+                return row, fit_window(read_speech(path, self.samples), self.samples)
+            rng = item_rng(how.seed, how.epoch, self.utt_ids[row])
+            speech = read_speech(path)
+            if how.algorithm:
                 # The whole clip is augmented before it is cut, as the authors do.
-                rng = item_rng(how.seed, how.epoch, self.utt_ids[row])
-                speech = augment(read_speech(path), how.algorithm, rng)
+                speech = augment(speech, how.algorithm, rng)
         except CfbenchError as error:
             # An exception of a worker process would lose its form on the way.
             return row, error.problems[0]
-        return row, fit_window(speech, self.samples)
+        if not how.crop:
+            return row, fit_window(speech, self.samples)
+        start = int(rng.integers(max(len(speech) - how.crop, 0) + 1))
+        return row, fit_window(speech[start:], how.crop)
 
 
 def load(

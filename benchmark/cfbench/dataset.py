@@ -76,7 +76,7 @@ def load_dataset(
     }
     features: dict[str, Any] = {
         "utt_id": datasets.Value("string"),
-        # What Audio holds; made as Audio, a path would ask for torchcodec, which nothing here needs.
+        # What Audio holds; as Audio, a path would ask for torchcodec, which nothing here needs.
         "audio": {"path": datasets.Value("string"), "bytes": datasets.Value("binary")},
         **{name: datasets.Value("string") for name in ("speaker", "source", "group")},
         **{

@@ -95,11 +95,14 @@ class Augmentation(_Record):
 
     Attributes:
         rawboost: Algorithm 0 to 8; 0 is none.
-        dev: Whether the development set is augmented too, as the authors do.
+        dev: Whether the development set is augmented by RawBoost too, as the authors do.
+        crop: In training a neural model hears an excerpt of so many samples, drawn anew each epoch
+            from anywhere in the clip; 0: the window at its start. It answers for whole windows.
     """
 
     rawboost: int = Field(default=0, ge=0, le=8)
     dev: bool = False
+    crop: int = Field(default=0, ge=0, le=MOST_SAMPLES)
 
 
 class Training(_Record):

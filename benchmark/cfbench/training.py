@@ -174,7 +174,8 @@ class _Run:
         drawn, order = self._rows(epoch)
         utt_ids = drawn.frame["utt_id"].to_list()
         labels = class_indices(drawn.frame, self.recipe.model.tasks)
-        augmented = Augment(self.recipe.augmentation.rawboost, self.how.seed, epoch)
+        how = self.recipe.augmentation
+        augmented = Augment(how.rawboost, self.how.seed, epoch, how.crop)
         clips = self._clips(utt_ids, augmented)
         done = self.step - epoch * self.epoch_steps
         parts = self.how.accumulate

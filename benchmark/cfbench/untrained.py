@@ -11,10 +11,12 @@ from cfbench.material import class_weights
 from cfbench.models.fairseq import is_fairseq, read_fairseq
 from cfbench.models.state_dicts import empty
 from cfbench.models.wav2vec2_aasist import (
+    FEWEST_FRAMES,
     NO_MASKING,
     XLSR_300M,
     Wav2Vec2Aasist,
     Wav2Vec2AasistConfig,
+    front_end_frames,
     wav2vec2_config,
 )
 from cfbench.recipes import Recipe
@@ -57,6 +59,13 @@ def build(recipe: Recipe, weights: str | None = None) -> Wav2Vec2Aasist:
         dropouts=recipe.model.dropouts,
         samples=recipe.data.samples,
     )
+    crop = recipe.augmentation.crop
+    if crop and front_end_frames(config, crop) < FEWEST_FRAMES:
+        raise CfbenchError(
+            f"augmentation.crop: {crop:,} samples make {front_end_frames(config, crop)} of the "
+            f"{FEWEST_FRAMES} frames that the encoder needs",
+            "draw longer excerpts",
+        )
     try:
         model = Wav2Vec2Aasist(whole)
     except (ValueError, TypeError, RuntimeError, ZeroDivisionError) as error:

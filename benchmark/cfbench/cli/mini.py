@@ -127,6 +127,74 @@ def track(
     typer.echo(str(labels))
 
 
+@app.command("picture")
+def picture(
+    codecs: Annotated[Path, typer.Option(help="The folder of the codecs.")] = Path(
+        "tasks/mini/codecs"
+    ),
+    out: Annotated[Path, typer.Option("--out", "-o", help="The PNG.")] = Path(
+        "docs/mini-spectrograms.png"
+    ),
+) -> None:
+    """Draw one sentence of a voice of the tests through all codecs."""
+    from cfbench.mini import figures, making
+
+    figures.draw_spectrograms(making.one_sentence(codecs), out)
+    typer.echo(str(out))
+
+
+@app.command("findings")
+def findings(
+    folder: Annotated[Path, typer.Option("--runs", help="The folder of the runs.")] = Path(
+        "runs/findings"
+    ),
+    out: Annotated[Path, typer.Option("--out", "-o", help="The report's folder.")] = Path("docs"),
+    baselines: Annotated[
+        Path, typer.Option(help="The folder of the runs of cfbench run-baseline.")
+    ] = Path("runs"),
+    epochs: Annotated[
+        int, typer.Option(min=1, help="For which variants of the neural system are trained.")
+    ] = 24,
+    only: Annotated[list[str] | None, typer.Option(help="Train these variants.")] = None,
+) -> None:
+    """Ask the paper's questions of the embedded track: train variants, and write the report.
+
+    Example: cfbench run-baseline && cfbench mini findings
+    """
+    from cfbench.cli import baseline_options as baseline
+    from cfbench.cli.progress import bar
+    from cfbench.errors import CfbenchError
+    from cfbench.mini import findings as rooms
+    from cfbench.runs import Watch
+    from cfbench.scorecard import read_scorecard
+
+    baseline.begin()
+    published = {}
+    for name in (rooms.CLASSICAL, rooms.NEURAL):
+        path = baselines / name / "scorecard.json"
+        if not path.is_file():
+            raise CfbenchError(f"{path}: no such file", "run the baselines first: run-baseline")
+        published[name] = read_scorecard(path)
+    with bar() as shown:
+
+        def begin(variant: rooms.Variant) -> None:
+            typer.echo(f"{variant.name}: {variant.title}", err=True)
+
+        def step(name: str) -> None:
+            shown.begin(0, name, "steps" if name == "train" else "clips")
+
+        watch = Watch(
+            step,
+            lambda progress: baseline.show_training(shown, progress),
+            lambda total, share: baseline.show_share(shown, total, share),
+            shown.advance,
+            baseline.unpacking(shown),
+        )
+        cards = rooms.investigate(folder, epochs, only or (), rooms.Watch(begin, watch))
+    baseline.end()
+    typer.echo(str(rooms.report(cards, published, out)))
+
+
 def _share(shown: "Bar", what: str) -> Callable[[float], None]:
     """A report of a share of the whole, on a bar."""
     shown.begin(100, what, "%")

@@ -20,7 +20,8 @@ custom, with a plain energy threshold in place of its envelope)."""
 NOISE_LEVEL = -66.0
 """Power of the white noise that each finished clip carries, dB relative to full scale: 40 dB below
 speech. It covers digital silence and bands in which a recording holds nothing."""
-_FRAME = RATE // 50  # 20 ms
+FRAME = RATE // 50
+"""Samples of a frame, 20 ms: it is speech or silence as a whole."""
 _ACTIVE = 35.0  # dB below the loudest frame
 _MARGIN = 3  # frames kept before the first and after the last active one
 _PEAK = 0.89  # -1 dB
@@ -35,7 +36,7 @@ def active_frames(samples: Samples) -> NDArray[np.bool_]:
     Returns:
         (n // 320,); all false where there is nothing but zeros.
     """
-    frames = samples[: len(samples) // _FRAME * _FRAME].reshape(-1, _FRAME).astype(np.float64)
+    frames = samples[: len(samples) // FRAME * FRAME].reshape(-1, FRAME).astype(np.float64)
     power = (frames**2).mean(axis=1)
     return np.asarray(power > max(power.max(initial=0.0), 1e-12) * 10 ** (-_ACTIVE / 10))
 
@@ -49,8 +50,8 @@ def trim(samples: Samples) -> Samples:
     active = np.flatnonzero(active_frames(samples))
     if not len(active):
         return samples[:0]
-    first = max(0, active[0] - _MARGIN) * _FRAME
-    return samples[first : (active[-1] + 1 + _MARGIN) * _FRAME]
+    first = max(0, active[0] - _MARGIN) * FRAME
+    return samples[first : (active[-1] + 1 + _MARGIN) * FRAME]
 
 
 def level(samples: Samples) -> Samples:
@@ -62,7 +63,7 @@ def level(samples: Samples) -> Samples:
     active = active_frames(samples)
     if not active.any():
         return samples.astype(np.float32)
-    frames = samples[: len(active) * _FRAME].reshape(-1, _FRAME)[active].astype(np.float64)
+    frames = samples[: len(active) * FRAME].reshape(-1, FRAME)[active].astype(np.float64)
     gain = 10 ** (SPEECH_LEVEL / 20) / np.sqrt((frames**2).mean())
     gain = min(gain, _PEAK / float(np.abs(samples).max()))
     return (samples * gain).astype(np.float32)

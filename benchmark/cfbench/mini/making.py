@@ -17,11 +17,14 @@ from numpy.typing import NDArray
 from cfbench import files
 from cfbench.audio import RATE
 from cfbench.codecs.config import read_config
+from cfbench.content import EMBEDDED_TRACK
 from cfbench.errors import CfbenchError
-from cfbench.mini import levels
+from cfbench.mini import levels, store
 from cfbench.mini.pack import pack
-from cfbench.mini.resynthesis import write_flac
+from cfbench.mini.resynthesis import read_pcm, write_flac
 from cfbench.mini.speech import packages, voices
+from cfbench.protocol import shipped_protocol
+from cfbench.tasks import find_track
 
 EACH: Mapping[str, int] = {"train": 8, "dev": 9, "id": 9, "ood": 7}
 """How many codecs a source clip goes through, by split."""
@@ -199,6 +202,28 @@ def _speaker(source: str, codecs: Path) -> Speak | None:
     codec = load_codec(codecs / f"{source.removeprefix(GENERATED)}.toml")
     model = load_code_model(codecs / f"{source}.safetensors", codec)
     return lambda heard, key: generate(codec, model, heard[:PROMPT], len(heard), key)
+
+
+def one_sentence(codecs: Path) -> dict[str, NDArray[np.int16]]:
+    """A bona fide clip of the in-domain test, and what each codec makes of it.
+
+    Args:
+        codecs: Folder of the codecs' weights.
+    """
+    track = find_track(EMBEDDED_TRACK)
+    protocol = shipped_protocol(track)
+    assert protocol is not None  # noqa: S101 - the track has one
+    bona_fide = protocol.frame.filter((pl.col("split") == "id") & (pl.col("bin") == "bonafide"))
+    utt_id = bona_fide["utt_id"].sort()[0]
+    folder = store.unpack(track, ["id"]).folder
+    pcm = read_pcm(folder / f"{utt_id}.flac")
+    heard = levels.hear(pcm, utt_id)
+    made = {"recorded": pcm}
+    for path in sorted(codecs.glob("*.safetensors")):
+        speak = _speaker(path.stem, codecs)
+        if speak is not None:
+            made[path.stem] = levels.finish(speak(heard, utt_id), utt_id)
+    return made
 
 
 def assemble(
