@@ -86,7 +86,7 @@ def _figure(
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
         raise CfbenchError(
-            "pictures are drawn by matplotlib, which is not installed",
+            "pictures need matplotlib, which is not installed",
             "pip install 'cfbench[mini]'",
         ) from None
     # The same picture, the same bytes; words stay words.

@@ -1,4 +1,4 @@
-"""The paper's questions, asked of the embedded track: trains variants of the baselines, and reports.
+"""The paper's questions, asked of the embedded track: trains variants of baselines, and reports.
 
 What is compared differs in one thing only. Everything that the report says of a number comes out of
 the runs' scorecards, which stay in the runs' folders.
@@ -89,9 +89,9 @@ QUESTIONS: Mapping[str, Question] = {
                 for task_id in TRACING_IDS
             ),
         ),
-        "The track is a full factorial: each class of each task has as many codecs as any other, so "
-        "all balancings draw from nearly the same mixture. On CodecFake+, whose codecs fill 11 of 18 "
-        "cells unevenly, a balancing also decides which codecs are heard.",
+        "The track is a full factorial: each class of a task has as many codecs as any other, so "
+        "all balancings draw from nearly the same mixture. On CodecFake+, whose codecs fill 11 of "
+        "18 cells unevenly, a balancing also decides which codecs are heard.",
     ),
     "tasks": Question(
         "Do single-, dual- and multi-task training differ?",
@@ -107,8 +107,8 @@ QUESTIONS: Mapping[str, Question] = {
             ),
             _AUX,
         ),
-        "All draw the AUX-balanced half, so that they hear the same clips; a single-task system has "
-        "the front end to itself.",
+        "All draw the AUX-balanced half, so that they hear the same clips; a single-task system "
+        "has the front end to itself.",
     ),
     "silence": Question(
         "How much is lost when silence is removed?",
@@ -194,7 +194,7 @@ def _silence_removed(data: Data, folder: Path) -> Path:
         place = folder / f"{utt_id}.flac"
         if not place.is_file():
             pcm = read_pcm(clips / place.name)
-            active = levels.active_frames(pcm / np.float32(32768))
+            active = levels.active_frames(pcm.astype(np.float32) / np.float32(32768))
             frames = pcm[: len(active) * _FRAME].reshape(-1, _FRAME)
             write_flac(place, frames[active].ravel())
     return folder
@@ -261,10 +261,10 @@ def _best(task_id: str, asked: Sequence[tuple[str, Scorecard]]) -> str:
 def _factors(cards: Mapping[str, Scorecard], out: Path) -> Iterator[str]:
     yield "\n## One factor at a time\n"
     yield (
-        "Clips of one codec, and how often each answer about it is right (%, with the 95 % interval "
-        "over source utterances). Codecs of the first 18 rows differ from each other in one, two or "
-        "three factors and in nothing else: same encoder, same training, same voices. Those below "
-        "were never heard in training."
+        "Clips of one codec, and how often each answer about it is right (%, with the 95 % "
+        "interval over source utterances). Codecs of the first 18 rows differ from each other in "
+        "one, two or three factors and in nothing else: same encoder, same training, same voices. "
+        "Those below were never heard in training."
     )
     for system, card in cards.items():
         columns: dict[str, dict[str, dict[str, Point]]] = {}
@@ -326,11 +326,10 @@ def _table(asked: Sequence[tuple[str, Scorecard]]) -> Iterator[str]:
             if task_id in card.tasks:
                 task = card.tasks[task_id]
                 values = [_said(_point(card, task_id, split)) for split in ("id", "ood")]
-                drop = _said(_triple(task.drop.number)) if task.drop else "–"
+                drop = _said(_triple(task.drop.number)) if task.drop else "-"
                 metric = "EER" if task.headline == "eer" else "macro-F1"
-                yield (
-                    f"| {title} | {task_id.upper()}, {metric} | {values[0]} | {values[1]} | {drop} |"
-                )
+                cells = (title, f"{task_id.upper()}, {metric}", *values, drop)
+                yield "| " + " | ".join(cells) + " |"
 
 
 def _picture(name: str, asked: Sequence[tuple[str, Scorecard]], out: Path) -> Path:
@@ -363,5 +362,5 @@ def _triple(number: Number) -> Point:
 
 def _said(point: Point | None) -> str:
     if point is None:
-        return "–"
+        return "-"
     return "{:.1f} [{:.1f}, {:.1f}]".format(*(100 * one for one in point))
