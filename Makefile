@@ -37,6 +37,7 @@ perf: $(VENV)/.dev
 	$(BIN)/python tests/performance/coverage.py
 	$(BIN)/python tests/performance/audio.py
 	$(BIN)/python tests/performance/model.py
+	$(BIN)/python tests/performance/mini.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -123,6 +123,7 @@ def test_each_variant_answers_its_tasks(tasks):
         ({"dropouts": [0.5]}, "1 dropout rates of a branch"),
         ({"front_end": {"hidden_size": "big"}}, "expected int, got str"),
         ({"front_end": {"conv_dim": [8, 8]}}, "the model's front end: "),
+        ({"pre_emphasis": 1.0}, "a pre-emphasis of 1.0"),
         ({"samples": 1039}, "a window of 1,039 samples makes 2 frames of the front end"),
         ({"samples": 100}, "a window of 100 samples makes 0 frames of the front end"),
         ({"samples": 10_000_001}, "a window of 10,000,001 samples"),
@@ -139,6 +140,20 @@ def test_all_that_is_wrong_with_a_configuration_is_said():
         Wav2Vec2AasistConfig(tasks=["bin"], class_weights={"bin": [1]}, dropouts=[], samples=9)
     said = [problem.message for problem in caught.value.problems]
     assert len(said) == 3
+
+
+def test_pre_emphasis_takes_off_the_sample_before():
+    plain, emphasised = (build(pre_emphasis=value).eval() for value in (0.0, 0.97))
+    emphasised.load_state_dict(plain.state_dict())
+    waves = noise(2)
+    less = waves.clone()
+    less[:, 1:] -= 0.97 * waves[:, :-1]
+    with torch.inference_mode():
+        expected, found = plain(less).logits, emphasised(waves).logits
+        other = plain(waves).logits
+    for task_id, value in found.items():
+        torch.testing.assert_close(value, expected[task_id])
+        assert far(value, other[task_id]) > 1e-4
 
 
 def test_class_weights_of_some_tasks():

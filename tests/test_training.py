@@ -528,6 +528,17 @@ def test_the_loss_and_the_step_are_those_of_torch(corpus, material, tmp_path, ch
     assert_first_moments(found, [value.grad + 0.1 * value.detach() for value in learned])
 
 
+def test_long_gradients_are_shortened(corpus, material, tmp_path):
+    recipe = speech.tiny(
+        corpus, *speech.SMALL, "training.batch_size=8", "training.checkpoint_every=1",
+        "training.weight_decay=0.0", "training.clip_norm=1e-4",
+    )  # fmt: skip
+    found = one_step(recipe, material, tmp_path)
+    moments = [moments["exp_avg"] for moments in found["optimizer"]["state"].values()]
+    norm = torch.cat([10 * value.flatten() for value in moments]).norm()
+    assert float(norm) == pytest.approx(1e-4, rel=0.02)
+
+
 def assert_first_moments(found: dict[str, Any], gradients: list[Tensor]) -> None:
     """Only relative to all of them: what a normalisation takes away has no gradient but noise."""
     moments = [moments["exp_avg"] for moments in found["optimizer"]["state"].values()]

@@ -54,6 +54,7 @@ class Model(_Record):
         checkpoint: Where a trained model is published: an id or address on the Hub, or a folder
             that ships with cfbench, `baselines/checkpoints/NAME`; empty where none is.
         dropouts: Of a graph branch: nodes, pool, stack, readout.
+        pre_emphasis: Of the Wav2Vec2-AASIST's input: each sample less so much of the one before.
     """
 
     kind: Literal["wav2vec2-aasist", "log-mel-logistic"]
@@ -61,6 +62,7 @@ class Model(_Record):
     front_end: FrontEnd = FrontEnd()
     checkpoint: str = ""
     dropouts: tuple[float, float, float, float] = Field(default=(0.2, 0.3, 0.2, 0.5), strict=False)
+    pre_emphasis: float = Field(default=0.0, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -112,6 +114,7 @@ class Training(_Record):
         batch_size: Clips a step, over all processes.
         accumulate: Into how many parts a step's clips are cut, one after the other.
         schedule: Of the learning rate after the warm-up.
+        clip_norm: Longer gradients are shortened to this norm; 0: none is.
         freeze_front_end: Train encoder and branches only.
         learned_task_weights: Whether the weights of the tasks in the loss are trained.
         class_weights: Weights of the classes in the cross entropy; the authors' where not given.
@@ -128,6 +131,7 @@ class Training(_Record):
     weight_decay: float = Field(default=1e-4, ge=0, le=100)
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     warmup_steps: int = Field(default=0, ge=0)
+    clip_norm: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     seed: int = Field(default=1234, ge=0, lt=2**32)
     precision: Precision = "fp32"
     gradient_checkpointing: bool = False

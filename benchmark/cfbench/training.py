@@ -227,6 +227,8 @@ class _Run:
             where = f"step {self.step + 1:,} of {self.steps:,}"
             raise CfbenchError(f"{where}: the loss is {loss}", self._way_out)
         rate = self.scheduler.get_last_lr()[0]
+        if self.how.clip_norm:
+            self.accelerator.clip_grad_norm_(self.wrapped.parameters(), self.how.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.scheduler.step()

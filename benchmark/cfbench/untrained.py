@@ -57,6 +57,7 @@ def build(recipe: Recipe, weights: str | None = None) -> Wav2Vec2Aasist:
         class_weights=class_weights(recipe),
         learned_task_weights=recipe.training.learned_task_weights,
         dropouts=recipe.model.dropouts,
+        pre_emphasis=recipe.model.pre_emphasis,
         samples=recipe.data.samples,
     )
     crop = recipe.augmentation.crop

@@ -22,10 +22,10 @@ from cfbench.codecs.material import Material
 from cfbench.errors import CfbenchError
 
 WIDTH = 208
-_POINTERS = 8
+_POINTERS = 4
 _EMBEDDING = 48
-_SEQUENCE = 300  # codes
-_BATCH = 16
+_SEQUENCE = 80  # codes
+_BATCH = 8
 _TEMPERATURE = 0.9
 _MOST = 256  # codes that are drawn from: the likeliest
 

@@ -1,4 +1,4 @@
-"""Pictures of the embedded track, drawn by matplotlib (`pip install 'cfbench[mini]'`)."""
+"""Pictures of the embedded track, drawn by matplotlib (`pip install 'cfbench[figures]'`)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -87,7 +87,7 @@ def _figure(
     except ModuleNotFoundError:
         raise CfbenchError(
             "pictures need matplotlib, which is not installed",
-            "pip install 'cfbench[mini]'",
+            "pip install 'cfbench[figures]'",
         ) from None
     # The same picture, the same bytes; words stay words.
     with mpl.rc_context({"svg.hashsalt": path.name, "svg.fonttype": "none"}):

@@ -94,6 +94,9 @@ class Wav2Vec2AasistConfig(PreTrainedConfig):
         learned_task_weights: Whether training moves the weights of the tasks.
         dropouts: The four rates of a branch, in the order of `Dropouts`.
         samples: The window at 16 kHz that it was trained on.
+        pre_emphasis: a in x[t] - a x[t - 1], which flattens the spectrum of speech before the front
+            end; 0 leaves it as it is. A front end that starts at random otherwise hears little
+            but the lowest frequencies.
 
     Raises:
         CfbenchError: A task or a setting of the front end is unknown, or numbers do not fit tasks.
@@ -111,6 +114,7 @@ class Wav2Vec2AasistConfig(PreTrainedConfig):
         learned_task_weights: bool = False,
         dropouts: Sequence[float] = Dropouts(),
         samples: int = WINDOW,
+        pre_emphasis: float = 0.0,
         **kwargs: Any,
     ) -> None:
         if front_end is None:
@@ -129,6 +133,7 @@ class Wav2Vec2AasistConfig(PreTrainedConfig):
         self.learned_task_weights = learned_task_weights
         self.dropouts = list(dropouts)
         self.samples = samples
+        self.pre_emphasis = pre_emphasis
         super().__init__(**kwargs)
         problems = [*self._task_problems(own), *self._size_problems()]
         if problems:
@@ -160,6 +165,8 @@ class Wav2Vec2AasistConfig(PreTrainedConfig):
             yield Problem(
                 f"a window of {self.samples:,} samples", f"at most {MOST_SAMPLES:,}, ten minutes"
             )
+        if not 0 <= self.pre_emphasis < 1:
+            yield Problem(f"a pre-emphasis of {self.pre_emphasis}", "from 0 to below 1, as 0.97")
         frames = front_end_frames(self.front_end, self.samples)
         if frames < FEWEST_FRAMES:
             yield Problem(
@@ -242,6 +249,9 @@ class Wav2Vec2Aasist(PreTrainedModel):
         Returns:
             Logits by task, and the losses.
         """
+        if self.config.pre_emphasis:
+            before = nn.functional.pad(waveforms[:, :-1], (1, 0))
+            waveforms = waveforms - self.config.pre_emphasis * before
         features = self.front_end(waveforms).last_hidden_state  # (B, frames, F)
         # The front end may compute in half precision; all that follows costs next to nothing.
         with torch.autocast(waveforms.device.type, enabled=False):

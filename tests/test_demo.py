@@ -1,0 +1,92 @@
+"""The README's first command that computes: both baselines on the embedded track, offline."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cfbench.scorecard import read_scorecard
+
+pytestmark = pytest.mark.slow
+
+OFFLINE = ["unshare", "--map-root-user", "--net"]
+
+
+@pytest.fixture(scope="module")
+def alone() -> list[str]:
+    """What runs a command without a network."""
+    if (
+        shutil.which("unshare")
+        and subprocess.run([*OFFLINE, "true"], capture_output=True).returncode == 0
+    ):
+        return OFFLINE
+    pytest.skip("this system lets nobody take the network away: unshare --map-root-user --net")
+
+
+@pytest.fixture(scope="module")
+def demo(alone, tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """`cfbench run-baseline` from an empty cache, without a network."""
+    folder = tmp_path_factory.mktemp("demo")
+    done = subprocess.run(
+        [*alone, sys.executable, "-m", "cfbench", "run-baseline"],
+        cwd=folder,
+        env={**os.environ, "CFBENCH_CACHE": str(folder / "cache"), "COLUMNS": "120"},
+        capture_output=True,
+        text=True,
+    )
+    return folder, done
+
+
+def test_there_is_no_network_in_there(alone):
+    reach = "import socket; socket.create_connection(('192.0.2.1', 80), 2)"
+    done = subprocess.run([*alone, sys.executable, "-c", reach], capture_output=True, text=True)
+    assert "Network is unreachable" in done.stderr
+
+
+def test_the_demo_runs_offline_and_compares(demo):
+    _, done = demo
+    assert done.returncode == 0, done.stderr
+    for word in ("CodecFake-mini", "log-mel-logistic-mini", "wav2vec2-aasist-mini", "majority"):
+        assert word in done.stdout
+
+
+def scores(folder: Path, system: str, task_id: str, split: str) -> tuple[float, float, float]:
+    card = read_scorecard(folder / "runs" / system / "scorecard.json")
+    number = card.tasks[task_id].splits[split].overall.metrics["macro_f1"]
+    assert number.value is not None
+    assert number.interval is not None
+    return number.interval.low, number.value, number.interval.high
+
+
+@pytest.mark.parametrize("task_id", ["vq", "aux", "dec"])
+def test_baselines_know_more_than_nothing_in_domain_and_not_all_out_of_it(demo, task_id):
+    folder, _ = demo
+    card = read_scorecard(folder / "runs" / "log-mel-logistic-mini" / "scorecard.json")
+    trivial = card.tasks[task_id].splits["id"].trivial
+    best = max(one["macro_f1"] or 0.0 for one in trivial.values())
+    low, value, _ = scores(folder, "log-mel-logistic-mini", task_id, "id")
+    assert low > best
+    assert value < 0.995
+    for system in ("log-mel-logistic-mini", "wav2vec2-aasist-mini"):
+        low_id, _, _ = scores(folder, system, task_id, "id")
+        _, outside, high_ood = scores(folder, system, task_id, "ood")
+        assert high_ood < low_id
+        assert outside < 0.9
+
+
+def test_its_numbers_are_those_of_the_card(demo):
+    """Predictions may differ in the last digit from one processor to the next; not by more."""
+    folder, _ = demo
+    root = Path(__file__).parents[1] / "baselines"
+    for system in ("log-mel-logistic-mini", "wav2vec2-aasist-mini"):
+        said = (root / f"{system}.md").read_text()
+        for task_id in ("vq", "aux", "dec"):
+            row = re.search(rf"\| {task_id.upper()} \| ([\d.]+) .*?\| ([\d.]+) ", said)
+            assert row, (system, task_id)
+            for written, split in zip(row.groups(), ("id", "ood"), strict=True):
+                _, value, _ = scores(folder, system, task_id, split)
+                assert 100 * value == pytest.approx(float(written), abs=1.5)
