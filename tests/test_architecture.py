@@ -26,7 +26,7 @@ BASELINE_ROOMS = (
 )  # fmt: skip
 BASELINE_HEAVY = {"torch", "transformers", "accelerate", "sklearn", "threadpoolctl"}
 # What other extras are for.
-OTHER_HEAVY = {"cfbench.dataset": {"datasets"}}
+OTHER_HEAVY = {"cfbench.dataset": {"datasets"}, "cfbench.mini.figures": {"matplotlib"}}
 MODULES = {
     ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted((SOURCE / "cfbench").rglob("*.py"))

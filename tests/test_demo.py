@@ -1,4 +1,4 @@
-"""The README's first command that computes: both baselines on the embedded track, offline."""
+"""The README's first command that computes: baselines on the embedded track, offline."""
 
 import os
 import re
@@ -9,9 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from cfbench import content
 from cfbench.scorecard import read_scorecard
+from cfbench.tasks import find_track
+
+if not (content.tree("tasks/mini") / "protocol.csv").is_file():
+    pytest.skip("this version does not hold the track's clips", allow_module_level=True)
 
 pytestmark = pytest.mark.slow
+
+SYSTEMS = find_track("codecfake-mini").baselines
 
 OFFLINE = ["unshare", "--map-root-user", "--net"]
 
@@ -50,7 +57,7 @@ def test_there_is_no_network_in_there(alone):
 def test_the_demo_runs_offline_and_compares(demo):
     _, done = demo
     assert done.returncode == 0, done.stderr
-    for word in ("CodecFake-mini", "log-mel-logistic-mini", "wav2vec2-aasist-mini", "majority"):
+    for word in ("CodecFake-mini", *SYSTEMS, "majority"):
         assert word in done.stdout
 
 
@@ -71,7 +78,7 @@ def test_baselines_know_more_than_nothing_in_domain_and_not_all_out_of_it(demo, 
     low, value, _ = scores(folder, "log-mel-logistic-mini", task_id, "id")
     assert low > best
     assert value < 0.995
-    for system in ("log-mel-logistic-mini", "wav2vec2-aasist-mini"):
+    for system in SYSTEMS:
         low_id, _, _ = scores(folder, system, task_id, "id")
         _, outside, high_ood = scores(folder, system, task_id, "ood")
         assert high_ood < low_id
@@ -82,7 +89,7 @@ def test_its_numbers_are_those_of_the_card(demo):
     """Predictions may differ in the last digit from one processor to the next; not by more."""
     folder, _ = demo
     root = Path(__file__).parents[1] / "baselines"
-    for system in ("log-mel-logistic-mini", "wav2vec2-aasist-mini"):
+    for system in SYSTEMS:
         said = (root / f"{system}.md").read_text()
         for task_id in ("vq", "aux", "dec"):
             row = re.search(rf"\| {task_id.upper()} \| ([\d.]+) .*?\| ([\d.]+) ", said)

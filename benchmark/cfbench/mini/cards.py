@@ -15,6 +15,7 @@ from cfbench.audio import RATE
 from cfbench.codecs import Codec, load_codec
 from cfbench.errors import CfbenchError
 from cfbench.mini import measures, probes
+from cfbench.mini.making import UNSHIPPED
 from cfbench.mini.teachers import FRAME, Recogniser, SpeakerEncoder, character_error, word_error
 
 Samples = NDArray[np.float32]
@@ -194,6 +195,8 @@ def measure_all(corpus: Path, codecs: Path) -> list[Measures]:
     judges = Judges(corpus)
     told = []
     for path in sorted(codecs.glob("*.toml")):
+        if path.stem.startswith(UNSHIPPED):
+            continue
         codec = load_codec(path)
         size = path.with_suffix(".safetensors").stat().st_size / 1000
         told.append(judges.measure(codec, size))

@@ -34,7 +34,7 @@ def draw_spectrograms(clips: Mapping[str, NDArray[np.int16]], path: Path) -> Non
     with _figure(path, (12, 1.75 * rows + 0.2), rows, _COLUMNS) as axes:
         for place, (name, pcm) in zip(axes.flat, clips.items(), strict=False):
             place.specgram(
-                pcm / 32768 + 0.0, 512, RATE, noverlap=384, vmin=-130, vmax=-50, cmap="magma"
+                pcm / 32768, NFFT=512, Fs=RATE, noverlap=384, vmin=-130, vmax=-50, cmap="magma"
             )
             place.set_title(name, fontsize=8, pad=2)
         for place in axes.flat:

@@ -17,6 +17,8 @@ Samples = NDArray[np.float32]
 SPEECH_LEVEL = -26.0
 """Mean power of the frames in which somebody speaks, dB relative to full scale (ITU-T P.56's
 custom, with a plain energy threshold in place of its envelope)."""
+LEVEL_RANGE = 6.0
+"""How far below that a clip's level may be drawn, dB."""
 NOISE_LEVEL = -66.0
 """Power of the white noise that each finished clip carries, dB relative to full scale: 40 dB below
 speech. It covers digital silence and bands in which a recording holds nothing."""
@@ -69,18 +71,35 @@ def level(samples: Samples) -> Samples:
     return (samples * gain).astype(np.float32)
 
 
-def finish(samples: NDArray[Any], key: str) -> NDArray[np.int16]:
-    """The last step of every spoofed clip: level, 16 bits, noise floor.
+def settle(samples: NDArray[Any], key: str) -> NDArray[np.int16]:
+    """A clip at a level that is drawn, in 16 bits.
+
+    Levelling twice is not quite levelling once: that a clip has exactly the track's level would say
+    that it is decoded.
 
     Args:
         samples: (n,), full scale is 1.
-        key: What the noise is drawn from; the clip's id.
+        key: What the level is drawn from; the clip's id.
+
+    Returns:
+        (n,), up to `LEVEL_RANGE` below the track's speech level.
+    """
+    gain = 10 ** (-_rng(f"{key}/level").uniform(0, LEVEL_RANGE) / 20)
+    loud = level(np.asarray(samples, np.float32)) * np.float32(gain)
+    return np.clip(np.rint(loud * 32768), -32768, 32767).astype(np.int16)
+
+
+def finish(samples: NDArray[Any], key: str) -> NDArray[np.int16]:
+    """The last steps of every spoofed clip: level, 16 bits, noise floor.
+
+    Args:
+        samples: (n,), full scale is 1.
+        key: What level and noise are drawn from; the clip's id.
 
     Returns:
         (n,).
     """
-    loud = level(np.asarray(samples, np.float32))
-    return cover(np.clip(np.rint(loud * 32768), -32768, 32767).astype(np.int16), key)
+    return cover(settle(samples, key), key)
 
 
 def cover(pcm: NDArray[np.int16], key: str) -> NDArray[np.int16]:
@@ -103,9 +122,13 @@ def hear(pcm: NDArray[np.int16], key: str) -> Samples:
     return uncover(pcm, key).astype(np.float32) / np.float32(32768)
 
 
+def _rng(key: str) -> np.random.Generator:
+    digest = hashlib.sha256(key.encode()).digest()
+    return np.random.Generator(np.random.PCG64(np.frombuffer(digest, np.uint32)))
+
+
 def _noise(key: str, length: int) -> NDArray[np.int64]:
-    seed = np.frombuffer(hashlib.sha256(key.encode()).digest(), np.uint32)
     # The sum of four even draws is near a normal one, and is the same on every platform.
-    draws = np.random.Generator(np.random.PCG64(seed)).integers(-2048, 2048, (4, length))
+    draws = _rng(key).integers(-2048, 2048, (4, length))
     noise = (draws.sum(axis=0) + 2.0) / np.sqrt(4 * (4096**2 - 1) / 12)
     return np.rint(noise * 10 ** (NOISE_LEVEL / 20) * 32768).astype(np.int64)

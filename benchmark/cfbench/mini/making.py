@@ -4,7 +4,7 @@ Makers run it once for a version; `mini.pack` writes what it makes into the file
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -26,13 +26,14 @@ from cfbench.mini.speech import packages, voices
 from cfbench.protocol import shipped_protocol
 from cfbench.tasks import find_track
 
-EACH: Mapping[str, int] = {"train": 8, "dev": 9, "id": 9, "ood": 7}
+EACH: Mapping[str, int] = {"train": 8, "dev": 9, "id": 8, "ood": 6}
 """How many codecs a source clip goes through, by split."""
 PROMPT = RATE
 """Samples that generated speech continues."""
 UNSEEN = "x"
 """What the names of codecs begin with that only the out-of-domain test holds."""
-_UNSHIPPED = "start-"
+UNSHIPPED = "start-"
+"""What the names of codecs begin with that others start from."""
 GENERATED = "gen-"
 """What the names of generators begin with; the rest is the codec whose codes they continue."""
 
@@ -250,7 +251,7 @@ def assemble(
         labels.csv.
     """
     known = {config.name: config for config in map(read_config, sorted(codecs.glob("*.toml")))}
-    shipped = {name: config for name, config in known.items() if not name.startswith(_UNSHIPPED)}
+    shipped = {name: config for name, config in known.items() if not name.startswith(UNSHIPPED)}
     seen = [name for name in shipped if not name.startswith(UNSEEN)]
     cells = {name: config.cell for name, config in shipped.items()}
     generators = sorted(path.stem for path in codecs.glob(f"{GENERATED}*.safetensors"))
@@ -269,7 +270,39 @@ def assemble(
             path = codecs / f"{name}{suffix}"
             if path.is_file():
                 files.write_bytes(out / "codecs" / path.name, path.read_bytes())
+    if (codecs / "measures.csv").is_file():
+        kept = pl.read_csv(codecs / "measures.csv").filter(pl.col("name").is_in(list(shipped)))
+        files.write_atomically(out / "codecs" / "measures.csv", kept.write_csv)
+    files.write_atomically(
+        out / "digests.csv", digests(corpus, codecs, known, generators).write_csv
+    )
     return clips / "labels.csv"
+
+
+def digests(
+    corpus: Path, codecs: Path, names: Iterable[str], generators: Iterable[str]
+) -> pl.DataFrame:
+    """What a rebuild must come to: SHA-256 of the corpus' samples and of all weights.
+
+    Args:
+        corpus: Folder of the two tables; what counts is their samples, in order.
+        codecs: Folder of the weights.
+        names: Of codecs, and of what they start from.
+        generators: Of generators.
+
+    Returns:
+        what, sha256.
+    """
+    rows = []
+    for table in ("recordings", "clips"):
+        digest = hashlib.sha256()
+        for samples in pl.read_parquet(corpus / f"{table}.parquet", columns=["pcm"])["pcm"]:
+            digest.update(samples)
+        rows.append((table, digest.hexdigest()))
+    for name in (*sorted(names), *sorted(generators)):
+        content = (codecs / f"{name}.safetensors").read_bytes()
+        rows.append((f"{name}.safetensors", hashlib.sha256(content).hexdigest()))
+    return pl.DataFrame(rows, schema=["what", "sha256"], orient="row")
 
 
 def check_plan(table: pl.DataFrame) -> None:

@@ -237,7 +237,7 @@ def _source_clips(
         clip = f"{voice.voice}_{len(clips) + 1:03d}"
         clips.append(
             _row(
-                levels.finish(speech[:length], clip),
+                levels.finish(speech[:length], f"{clip}/recording"),
                 clip=clip,
                 voice=voice.voice,
                 speaker=voice.speaker,
