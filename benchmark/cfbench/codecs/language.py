@@ -96,7 +96,7 @@ class CodeModel(nn.Module):
         odds, state = self(prompt[None])
         drawn = []
         for _ in range(length):
-            best = torch.topk(odds[0, -1] / _TEMPERATURE, _MOST)
+            best = torch.topk(odds[0, -1] / _TEMPERATURE, min(_MOST, odds.shape[-1]))
             steps = torch.softmax(best.values, 0).double().cumsum(0).numpy()
             drawn.append(int(best.indices[np.searchsorted(steps, rng.random() * steps[-1])]))
             odds, state = self(torch.tensor([[drawn[-1]]]), state)
