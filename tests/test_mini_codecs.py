@@ -1,25 +1,15 @@
 """The embedded track's codecs that ship: what must be true of them without its clips."""
 
-import csv
 import hashlib
-import io
 
 import numpy as np
 import polars as pl
 import pytest
 
-from cfbench import content
-from cfbench.codecs import load_codec, read_config
+from cfbench.codecs import load_codec
 from cfbench.codecs.language import generate, load_code_model
 from cfbench.mini.speech import voices
-
-ROOT = content.tree("tasks/mini")
-CODECS = {path.stem: read_config(path) for path in sorted((ROOT / "codecs").glob("*.toml"))}
-GENERATORS = {
-    row["name"]: row["codec"]
-    for row in csv.DictReader(io.StringIO((ROOT / "generators.csv").read_text()))
-}
-SEEN = {name for name in CODECS if not name.startswith("x")}
+from mini_codecs import CODECS, GENERATORS, ROOT, SEEN
 
 
 def test_all_cells_of_the_taxonomy_are_there():

@@ -1,7 +1,5 @@
 """The embedded track that ships: what must be true of its clips, its labels and its codecs."""
 
-import csv
-import io
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -14,8 +12,7 @@ from sklearn.metrics import f1_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from cfbench import content
-from cfbench.codecs import load_codec, read_config
+from cfbench.codecs import load_codec
 from cfbench.mini import levels, store
 from cfbench.mini.cards import Measures
 from cfbench.mini.measures import mel_distance, mel_power
@@ -25,20 +22,14 @@ from cfbench.mini.shortcuts import SHORTCUTS
 from cfbench.mini.speech import voices
 from cfbench.protocol import shipped_protocol
 from cfbench.tasks import TRACING_IDS, find_track
+from mini_codecs import CODECS, GENERATORS, ROOT, SEEN
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
-if not (content.tree("tasks/mini") / "protocol.csv").is_file():
+if not (ROOT / "protocol.csv").is_file():
     pytest.skip("this version does not hold the track's clips", allow_module_level=True)
 
 TRACK = find_track("codecfake-mini")
-ROOT = content.tree("tasks/mini")
-CODECS = {path.stem: read_config(path) for path in sorted((ROOT / "codecs").glob("*.toml"))}
-GENERATORS = {
-    row["name"]: row["codec"]
-    for row in csv.DictReader(io.StringIO((ROOT / "generators.csv").read_text()))
-}
-SEEN = {name for name in CODECS if not name.startswith("x")}
 UNSEEN = set(CODECS) - SEEN
 MEASURES = {row["name"]: row for row in pl.read_csv(ROOT / "codecs" / "measures.csv").to_dicts()}
 TESTS = ("id", "ood")

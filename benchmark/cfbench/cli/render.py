@@ -43,17 +43,8 @@ def render_scorecard(card: Scorecard, console: Console) -> None:
         drop = [] if task.drop is None else [_cell(task.drop.number, task.headline)]
         table.add_row(title, f"{info.title} {arrow}", *cells, *drop)
     table.add_section()
-    for task_id, task in card.tasks.items():
-        metric = "eer" if task.headline == "eer" else "macro_f1"
-        for name in TITLES:
-            values = [task.splits[s].trivial.get(name, {}).get(metric) for s in splits]
-            if any(value is not None for value in values):
-                table.add_row(
-                    f"{task_id}: {TITLES[name]}",
-                    card.metrics[metric].title,
-                    *(_plain(value, metric) for value in values),
-                    style="dim",
-                )
+    for task_id in card.tasks:
+        _add_trivial(table, card, task_id)
     console.print(table)
     drop_told = f" Drop: positive is worse on {splits[1]}." if len(splits) == 2 else ""
     if card.settings.bootstrap:
@@ -65,6 +56,21 @@ def render_scorecard(card: Scorecard, console: Console) -> None:
         )
     for note in card.notes:
         console.print(Text.assemble(("note: ", "yellow"), clip(note, 400)))
+
+
+def _add_trivial(table: "Table", card: Scorecard, task_id: str) -> None:
+    """A row for each predictor that knows nothing of the audio."""
+    task = card.tasks[task_id]
+    metric = "eer" if task.headline == "eer" else "macro_f1"
+    for name in TITLES:
+        values = [task.splits[s].trivial.get(name, {}).get(metric) for s in card.protocol]
+        if any(value is not None for value in values):
+            table.add_row(
+                f"{task_id}: {TITLES[name]}",
+                card.metrics[metric].title,
+                *(_plain(value, metric) for value in values),
+                style="dim",
+            )
 
 
 def render_comparison(cards: Mapping[str, Scorecard], console: Console) -> None:
@@ -83,17 +89,8 @@ def render_comparison(cards: Mapping[str, Scorecard], console: Console) -> None:
             f"({split.group_unit})"
         )
     table = plain_table("System", "Metric (%)", *splits, *(["Drop"] if len(splits) == 2 else []))
-    for task_id, task in first.tasks.items():
-        metric = "eer" if task.headline == "eer" else "macro_f1"
-        for name in TITLES:
-            values = [task.splits[s].trivial.get(name, {}).get(metric) for s in splits]
-            if any(value is not None for value in values):
-                table.add_row(
-                    f"{task_id}: {TITLES[name]}",
-                    first.metrics[metric].title,
-                    *(_plain(value, metric) for value in values),
-                    style="dim",
-                )
+    for task_id in first.tasks:
+        _add_trivial(table, first, task_id)
         for system, card in cards.items():
             if task_id in card.tasks:
                 scored = card.tasks[task_id]

@@ -20,6 +20,7 @@ from cfbench.audio import RATE
 from cfbench.codecs.codec import Codec, round_to_half
 from cfbench.codecs.material import Material
 from cfbench.errors import CfbenchError
+from cfbench.mini.levels import as_samples
 
 WIDTH = 208
 _POINTERS = 4
@@ -201,7 +202,7 @@ def _codes(codec: Codec, material: Material) -> NDArray[np.int16]:
     made = []
     hop = codec.config.hop
     for start in range(0, len(material.pcm), 20 * RATE):
-        part = material.pcm[start : start + 20 * RATE].astype(np.float32) / np.float32(32768)
+        part = as_samples(material.pcm[start : start + 20 * RATE])
         whole = part[: len(part) // hop * hop]
         if len(whole):
             frames, _ = codec.code(whole)

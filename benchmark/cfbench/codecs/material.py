@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from cfbench.errors import CfbenchError
+from cfbench.mini.levels import as_samples
 
 TEACHER_RATE = 50
 """Frames a second of the teacher's features."""
@@ -127,7 +128,7 @@ class Segments:
         """Their samples: (count, length)."""
         starts = self.material.starts[recordings] + offsets
         index = starts[:, None] + np.arange(self.length)
-        return self.material.pcm[index].astype(np.float32) / 32768
+        return as_samples(self.material.pcm[index])
 
     def features(
         self, recordings: NDArray[np.int64], offsets: NDArray[np.int64], frames: int, hop: int

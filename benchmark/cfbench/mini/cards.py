@@ -15,6 +15,7 @@ from cfbench.audio import RATE
 from cfbench.codecs import Codec, load_codec
 from cfbench.errors import CfbenchError
 from cfbench.mini import measures, probes
+from cfbench.mini.levels import as_samples
 from cfbench.mini.making import UNSHIPPED
 from cfbench.mini.teachers import FRAME, Recogniser, SpeakerEncoder, character_error, word_error
 
@@ -258,9 +259,7 @@ def card(codec: Codec, told: Measures) -> str:
 
 
 def _waves(table: pl.DataFrame) -> list[Samples]:
-    return [
-        np.frombuffer(data, "<i2").astype(np.float32) / np.float32(32768) for data in table["pcm"]
-    ]
+    return [as_samples(np.frombuffer(data, "<i2")) for data in table["pcm"]]
 
 
 def _at_frames(values: NDArray[Any], hop: int, frames: int) -> NDArray[Any]:

@@ -28,8 +28,6 @@ SHORT = ("training.epochs={epochs}", "data.redraw=true")
 """How the variants of the neural system differ from its recipe: they are trained for less long, and
 draw their balanced half anew each epoch."""
 
-_FRAME = levels.FRAME
-
 
 @dataclass(frozen=True)
 class Variant:
@@ -186,16 +184,15 @@ def _run(variant: Variant, folder: Path, epochs: int) -> runs.Run:
 def _silence_removed(data: Data, folder: Path) -> Path:
     """The tests' clips without their silence."""
     wanted = read_scored(data)
-    ids = [*wanted.frame["utt_id"], *wanted.held_back["utt_id"]]
     data.unpack(wanted.scored)
     clips = store.clips_folder(data.track)
     folder.mkdir(parents=True, exist_ok=True)
-    for utt_id in ids:
+    for utt_id in wanted.answerable():
         place = folder / f"{utt_id}.flac"
         if not place.is_file():
             pcm = read_pcm(clips / place.name)
-            active = levels.active_frames(pcm.astype(np.float32) / np.float32(32768))
-            frames = pcm[: len(active) * _FRAME].reshape(-1, _FRAME)
+            active = levels.active_frames(levels.as_samples(pcm))
+            frames = pcm[: len(active) * levels.FRAME].reshape(-1, levels.FRAME)
             write_flac(place, frames[active].ravel())
     return folder
 
@@ -270,12 +267,7 @@ def _factors(cards: Mapping[str, Scorecard], out: Path) -> Iterator[str]:
         columns: dict[str, dict[str, dict[str, Point]]] = {}
         for task_id in TRACING_IDS:
             columns[task_id.upper()] = {
-                split: {
-                    source.source: _triple(source.spoof_accuracy)
-                    for source in card.tasks[task_id].splits[split].sources
-                    if source.spoofed and source.spoof_accuracy.value is not None
-                }
-                for split in ("id", "ood")
+                split: _by_source(card, task_id, split) for split in ("id", "ood")
             }
         sources = sorted({s for series in columns.values() for p in series.values() for s in p},
                          key=lambda s: (s.startswith("gen-"), s.startswith("x"), s))  # fmt: skip
@@ -301,11 +293,7 @@ def _by_factor(card: Scorecard) -> Iterator[str]:
     yield "| where | VQ | AUX | DEC |"
     yield "| --- | --- | --- | --- |"
     values = {
-        task_id: {
-            source.source: source.spoof_accuracy.value
-            for source in card.tasks[task_id].splits["id"].sources
-            if source.spoofed and source.spoof_accuracy.value is not None
-        }
+        task_id: {name: point[0] for name, point in _by_source(card, task_id, "id").items()}
         for task_id in TRACING_IDS
     }
     parts = {name: name.split("-") for name in values[TRACING_IDS[0]]}
@@ -352,6 +340,15 @@ def _picture(name: str, asked: Sequence[tuple[str, Scorecard]], out: Path) -> Pa
 def _point(card: Scorecard, task_id: str, split: str) -> Point:
     task = card.tasks[task_id]
     return _triple(task.splits[split].overall.metrics[task.headline])
+
+
+def _by_source(card: Scorecard, task_id: str, split: str) -> dict[str, Point]:
+    """How often the spoofs of each source are answered rightly."""
+    return {
+        source.source: _triple(source.spoof_accuracy)
+        for source in card.tasks[task_id].splits[split].sources
+        if source.spoofed and source.spoof_accuracy.value is not None
+    }
 
 
 def _triple(number: Number) -> Point:

@@ -84,7 +84,7 @@ def settle(samples: NDArray[Any], key: str) -> NDArray[np.int16]:
     Returns:
         (n,), up to `LEVEL_RANGE` below the track's speech level.
     """
-    gain = 10 ** (-_rng(f"{key}/level").uniform(0, LEVEL_RANGE) / 20)
+    gain = 10 ** (-random_of(f"{key}/level").uniform(0, LEVEL_RANGE) / 20)
     loud = level(np.asarray(samples, np.float32)) * np.float32(gain)
     return np.clip(np.rint(loud * 32768), -32768, 32767).astype(np.int16)
 
@@ -119,16 +119,22 @@ def uncover(pcm: NDArray[np.int16], key: str) -> NDArray[np.int16]:
 
 def hear(pcm: NDArray[np.int16], key: str) -> Samples:
     """What a codec hears of a bona fide clip of the track: (n,), full scale is 1."""
-    return uncover(pcm, key).astype(np.float32) / np.float32(32768)
+    return as_samples(uncover(pcm, key))
 
 
-def _rng(key: str) -> np.random.Generator:
+def as_samples(pcm: NDArray[np.int16]) -> Samples:
+    """Integers of 16 bits as samples, full scale 1: of any shape."""
+    return pcm.astype(np.float32) / np.float32(32768)
+
+
+def random_of(key: str) -> np.random.Generator:
+    """Random numbers that follow from a key, the same on every platform."""
     digest = hashlib.sha256(key.encode()).digest()
     return np.random.Generator(np.random.PCG64(np.frombuffer(digest, np.uint32)))
 
 
 def _noise(key: str, length: int) -> NDArray[np.int64]:
     # The sum of four even draws is near a normal one, and is the same on every platform.
-    draws = _rng(key).integers(-2048, 2048, (4, length))
+    draws = random_of(key).integers(-2048, 2048, (4, length))
     noise = (draws.sum(axis=0) + 2.0) / np.sqrt(4 * (4096**2 - 1) / 12)
     return np.rint(noise * 10 ** (NOISE_LEVEL / 20) * 32768).astype(np.int64)

@@ -89,18 +89,18 @@ def _shared_out(
             by_split[items[0]["part"]] += items
             held_back |= dict.fromkeys((item["clip"] for item in items), False)
             continue
-        order = _rng(f"{secret}/{voice}").permutation(len(items))
+        order = levels.random_of(f"{secret}/{voice}").permutation(len(items))
         for place, index in enumerate(order):
             by_split["id" if place % 2 else "ood"].append(items[index])
             held_back[items[index]["clip"]] = place // 2 % 2 == 1
     for split, sources in by_split.items():
-        order = _rng(f"{secret}/{split}/sources").permutation(len(sources))
+        order = levels.random_of(f"{secret}/{split}/sources").permutation(len(sources))
         yield split, held_back, [sources[i] for i in order]
 
 
 def _chosen(count: int, makers: Sequence[str], each: int, key: str) -> list[list[str]]:
     """`each` different makers for each of `count` sources, all as often as each other."""
-    rng = _rng(key)
+    rng = levels.random_of(key)
     pile: list[str] = []
     chosen = []
     for _ in range(count):
@@ -119,7 +119,7 @@ def _renamed(table: pl.DataFrame, secret: str) -> pl.DataFrame:
     new: dict[str, str] = {}
     for split in ("id", "ood"):
         names = table.filter(pl.col("split") == split)["utt_id"].sort().to_list()
-        order = _rng(f"{secret}/{split}/names").permutation(len(names))
+        order = levels.random_of(f"{secret}/{split}/names").permutation(len(names))
         new |= {name: f"{split}_{order[i] + 1:04d}" for i, name in enumerate(names)}
     name = pl.col("utt_id").replace(new)
     return table.with_columns(utt_id=name, group=pl.col("group").replace(new))
@@ -181,7 +181,7 @@ def _render(source: str, items: Sequence[tuple[str, bytes]], codecs: Path, out: 
         if speak is None:
             pcm = levels.cover(heard, utt_id)
         else:
-            pcm = levels.finish(speak(heard.astype(np.float32) / np.float32(32768), utt_id), utt_id)
+            pcm = levels.finish(speak(levels.as_samples(heard), utt_id), utt_id)
         write_flac(out / f"{utt_id}.flac", pcm)
 
 
@@ -319,8 +319,3 @@ def check_plan(table: pl.DataFrame) -> None:
                 apart = a < b and (pairs is None or (a in pairs[0]) != (b in pairs[0]))
                 if apart and (both := sets[a] & sets[b]):
                     raise CfbenchError(f"{column} in {a} and in {b}: {', '.join(sorted(both)[:5])}")
-
-
-def _rng(key: str) -> np.random.Generator:
-    digest = hashlib.sha256(key.encode()).digest()
-    return np.random.Generator(np.random.PCG64(np.frombuffer(digest, np.uint32)))

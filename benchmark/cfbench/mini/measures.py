@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cfbench.audio import RATE
 from cfbench.errors import CfbenchError, name_some
-
-RATE = 16_000
 
 Floats = NDArray[np.float64]
 

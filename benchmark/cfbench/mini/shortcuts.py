@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cfbench.audio import RATE
-from cfbench.mini.levels import active_frames
+from cfbench.mini.levels import active_frames, as_samples
 
 Floats = NDArray[np.float64]
 
@@ -31,7 +31,7 @@ def length(pcm: NDArray[np.int16]) -> list[float]:
 
 def silence(pcm: NDArray[np.int16]) -> list[float]:
     """Share of frames without speech, and how many there are at the beginning and at the end."""
-    active = np.flatnonzero(active_frames(pcm.astype(np.float32) / np.float32(32768)))
+    active = np.flatnonzero(active_frames(as_samples(pcm)))
     frames = len(pcm) // (RATE // 50)
     if not len(active):
         return [1.0, float(frames), float(frames)]

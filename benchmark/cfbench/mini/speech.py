@@ -220,8 +220,7 @@ def _source_clips(
     A clip is a piece of a long recording, or short recordings one after the other: many packages
     hold single words.
     """
-    key = hashlib.sha256(f"{_SEED}/{voice.voice}".encode()).digest()
-    rng = np.random.Generator(np.random.PCG64(np.frombuffer(key, np.uint32)))
+    rng = levels.random_of(f"{_SEED}/{voice.voice}")
     rest = [recordings[i] for i in rng.permutation(len(recordings))]
     clips: list[dict[str, object]] = []
     while len(clips) < CLIPS[voice.part]:

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cfbench.audio import RATE
 from cfbench.errors import CfbenchError
-from cfbench.mini.measures import RATE, check_signal, mel_power
+from cfbench.mini.measures import check_signal, mel_power
 
 Features = NDArray[np.float32]
 

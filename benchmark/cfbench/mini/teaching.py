@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from cfbench import files
 from cfbench.audio import RATE
 from cfbench.errors import CfbenchError
+from cfbench.mini.levels import as_samples
 from cfbench.mini.teachers import FRAME, Recogniser, SpeakerEncoder
 
 COMPONENTS = 16
@@ -43,7 +44,7 @@ def teach(corpus: Path, progress: Callable[[float], None] = lambda share: None) 
     if not path.is_file():
         raise CfbenchError(f"{path}: no such file", "make the corpus first: cfbench mini speech")
     pcm = pl.read_parquet(path, columns=["pcm"])["pcm"].to_list()
-    clips = [np.frombuffer(data, "<i2").astype(np.float32) / np.float32(32768) for data in pcm]
+    clips = [as_samples(np.frombuffer(data, "<i2")) for data in pcm]
     states, positions = _listen(clips, progress)
     starts = np.concatenate([[0], np.cumsum([len(one) for one in states])])
     together = np.concatenate(states)
