@@ -54,6 +54,13 @@ def test_every_level_becomes_one_that_is_drawn(size):
     assert levels.SPEECH_LEVEL - 1.5 < max(heard) < levels.SPEECH_LEVEL + 0.3
 
 
+def test_no_offset_is_left_that_would_tell_who_left_it():
+    clip = tone()[:RATE] + np.float32(0.02)
+    assert abs(levels.settle(clip, "x").mean()) < 0.05
+    # What stays is the noise's own.
+    assert abs(levels.finish(clip, "x").mean()) < 1.0
+
+
 def test_peaks_are_spared():
     wave = tone(size=0.01)
     wave[500] = 0.9

@@ -30,7 +30,7 @@ def run_digest(recipe: Recipe, material: Material, start: str) -> str:
     for key in ("name", "title", "description", "card", "track", "prediction"):
         del said[key]
     del said["model"]["checkpoint"], said["model"]["front_end"]["weights"]
-    for key in ("checkpoint_every", "curves", "keep"):
+    for key in ("checkpoint_every", "curves", "keep", "threads"):
         del said["training"][key]
     if recipe.training.schedule == "constant":
         del said["training"]["epochs"]
@@ -125,7 +125,7 @@ def replace_folder(folder: Path, write: Callable[[Path], object]) -> None:
 
 def clean_up(folder: Path) -> None:
     """Remove what a run that was killed was writing: it may be as large as a model."""
-    for pattern in (".last.pt.*", ".epoch-*.*", ".model.*"):
+    for pattern in (".last.pt.*", ".epoch-*.*", ".model.*", ".front-end-*.*"):
         for path in folder.glob(pattern):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)

@@ -107,6 +107,21 @@ class Augmentation(_Record):
     crop: int = Field(default=0, ge=0, le=MOST_SAMPLES)
 
 
+class Pretraining(_Record):
+    """How a front end that starts at random learns of sound before it learns of labels.
+
+    Attributes:
+        steps: Batches; 0: it does not.
+        batch_size: Excerpts a step.
+        samples: Of an excerpt.
+    """
+
+    steps: int = Field(default=0, ge=0)
+    batch_size: int = Field(default=16, ge=1)
+    learning_rate: float = Field(default=2e-3, gt=0, allow_inf_nan=False)
+    samples: int = Field(default=16384, ge=400, le=MOST_SAMPLES)
+
+
 class Training(_Record):
     """How it is trained.
 
@@ -122,6 +137,8 @@ class Training(_Record):
         keep: The best epoch's model, or all of them.
         checkpoint_every: Steps between checkpoints; each epoch ends with one in any case.
         curves: Where learning curves go beside curves.jsonl.
+        threads: Of torch on a CPU; 0: as many as it takes by itself. The operations of a small
+            model are over before a second thread has begun.
     """
 
     epochs: int = Field(default=20, ge=1)
@@ -142,6 +159,7 @@ class Training(_Record):
     keep: Literal["best", "all"] = "best"
     checkpoint_every: int = Field(default=1000, ge=1)
     curves: Literal["none", "tensorboard", "trackio"] = "none"
+    threads: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -193,6 +211,7 @@ class Recipe(_Record):
     model: Model
     data: Data = Data()
     augmentation: Augmentation = Augmentation()
+    pretraining: Pretraining = Pretraining()
     training: Training = Training()
     logistic: Logistic = Logistic()
     prediction: Prediction = Prediction()

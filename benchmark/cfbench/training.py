@@ -39,6 +39,7 @@ from cfbench.files import write_text
 from cfbench.material import Material, Progress, class_indices
 from cfbench.models.batch_norm import share_batch_norm
 from cfbench.predictor import state_digest
+from cfbench.pretraining import teach
 from cfbench.processes import this_process
 from cfbench.recipes import Recipe, Training
 from cfbench.sampling import Draw, draw, epoch_order
@@ -77,7 +78,11 @@ def train(
         CfbenchError: A clip cannot be decoded, the loss is no number, or `folder` holds the
             checkpoints of another run.
     """
-    return _Run(recipe, material, folder, weights, cpu, workers, report).train()
+    threads = torch.get_num_threads()
+    try:
+        return _Run(recipe, material, folder, weights, cpu, workers, report).train()
+    finally:
+        torch.set_num_threads(threads)
 
 
 class _Run:
@@ -105,11 +110,15 @@ class _Run:
                 f"choose a multiple of {self.world * self.how.accumulate}: "
                 "--set training.batch_size=...",
             )
+        if self.how.threads and self.device.type == "cpu":
+            torch.set_num_threads(self.how.threads)
+        given = weights or recipe.model.front_end.weights
+        if recipe.pretraining.steps and not given:
+            given = weights = self._taught_front_end()
         # All processes begin with the same weights, and then drop out on their own.
         torch.manual_seed(self.how.seed)
         self.model = build(recipe, weights)
         torch.manual_seed(self.how.seed + self.rank)
-        given = weights or recipe.model.front_end.weights
         start = state_digest(self.model.front_end) if given else ""
         self.digest = run_digest(recipe, material, start)
         self._prepare()
@@ -124,6 +133,18 @@ class _Run:
         self.step = 0
         self.curves = Curves(self.accelerator, folder, recipe.name)
         self.best: dict[str, float] | None = None
+
+    def _taught_front_end(self) -> str:
+        """Where the pre-trained front end is; one process teaches it, the others wait."""
+
+        def taught() -> Path:
+            def tell(doing: str) -> None:
+                self.report(Progress(0, 0, 0, self.how.epochs, {}, doing))
+
+            return teach(self.recipe, self.material, self.folder, self.device, self.workers, tell)
+
+        with self.accelerator.main_process_first():
+            return str(taught())
 
     def _prepare(self) -> None:
         """Freeze what is to be frozen, make the optimiser, and let the processes share."""

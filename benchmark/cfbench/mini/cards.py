@@ -176,13 +176,13 @@ class Judges:
                 voices.append(voice[0].numpy())
 
         def probe(vectors: Sequence[NDArray[Any]]) -> float:
-            stacked = np.stack(vectors)
-            return round(
-                probes.speaker_probe(
-                    stacked[::2], self.speakers[::2], stacked[1::2], self.speakers[1::2]
-                ),
-                3,
-            )
+            # Every clip is asked once, by a probe that knows the others' half.
+            halves = [(np.stack(vectors)[k::2], self.speakers[k::2]) for k in (0, 1)]
+            told = [
+                probes.speaker_probe(*known, *asked) * len(asked[1])
+                for known, asked in (halves, halves[::-1])
+            ]
+            return round(sum(told) / len(self.speakers), 3)
 
         return probe(content), probe(voices) if voices else None
 
@@ -193,11 +193,12 @@ def measure_all(corpus: Path, codecs: Path) -> list[Measures]:
     Raises:
         CfbenchError: The corpus, a judge or a codec is missing.
     """
+    paths = [p for p in sorted(codecs.glob("*.toml")) if not p.stem.startswith(UNSHIPPED)]
+    if not paths:
+        raise CfbenchError(f"{codecs}: no codec", "train them first: cfbench mini codecs")
     judges = Judges(corpus)
     told = []
-    for path in sorted(codecs.glob("*.toml")):
-        if path.stem.startswith(UNSHIPPED):
-            continue
+    for path in paths:
         codec = load_codec(path)
         size = path.with_suffix(".safetensors").stat().st_size / 1000
         told.append(judges.measure(codec, size))

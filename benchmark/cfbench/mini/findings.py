@@ -176,8 +176,16 @@ def _run(variant: Variant, folder: Path, epochs: int) -> runs.Run:
     if variant.without_silence:
         audio = [_silence_removed(Data(track), folder / "without-silence")]
         model = str(folder / variant.without_silence / "train" / "model")
+    # What the front end learns without labels is the same for all: it is learned once.
+    first = next(v for v in all_variants() if v.recipe == NEURAL)
+    taught = sorted((folder / first.name / "train").glob("front-end-*"))
     return runs.Run(
-        recipe, Data(track, audio), folder / variant.name, model, machine=Machine(cpu=True)
+        recipe,
+        Data(track, audio),
+        folder / variant.name,
+        model,
+        front_end=str(taught[0]) if taught and variant.recipe == NEURAL else None,
+        machine=Machine(cpu=True),
     )
 
 

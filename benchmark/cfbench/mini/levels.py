@@ -72,10 +72,10 @@ def level(samples: Samples) -> Samples:
 
 
 def settle(samples: NDArray[Any], key: str) -> NDArray[np.int16]:
-    """A clip at a level that is drawn, in 16 bits.
+    """A clip around zero, at a level that is drawn, in 16 bits.
 
-    Levelling twice is not quite levelling once: that a clip has exactly the track's level would say
-    that it is decoded.
+    An offset would tell the codec that left it. Levelling twice is not quite levelling once: that a
+    clip has exactly the track's level would say that it is decoded.
 
     Args:
         samples: (n,), full scale is 1.
@@ -85,7 +85,8 @@ def settle(samples: NDArray[Any], key: str) -> NDArray[np.int16]:
         (n,), up to `LEVEL_RANGE` below the track's speech level.
     """
     gain = 10 ** (-random_of(f"{key}/level").uniform(0, LEVEL_RANGE) / 20)
-    loud = level(np.asarray(samples, np.float32)) * np.float32(gain)
+    centred = np.asarray(samples, np.float32) - np.float32(np.mean(samples, dtype=np.float64))
+    loud = level(centred) * np.float32(gain)
     return np.clip(np.rint(loud * 32768), -32768, 32767).astype(np.int16)
 
 

@@ -83,6 +83,13 @@ def front_end_frames(config: Wav2Vec2Config, samples: int) -> int:
     return samples
 
 
+def emphasise(waveforms: Tensor, share: float) -> Tensor:
+    """Each sample less a share of the one before: (B, samples) to (B, samples)."""
+    if not share:
+        return waveforms
+    return waveforms - share * nn.functional.pad(waveforms[:, :-1], (1, 0))
+
+
 class Wav2Vec2AasistConfig(PreTrainedConfig):
     """The configuration of `Wav2Vec2Aasist`.
 
@@ -249,9 +256,7 @@ class Wav2Vec2Aasist(PreTrainedModel):
         Returns:
             Logits by task, and the losses.
         """
-        if self.config.pre_emphasis:
-            before = nn.functional.pad(waveforms[:, :-1], (1, 0))
-            waveforms = waveforms - self.config.pre_emphasis * before
+        waveforms = emphasise(waveforms, self.config.pre_emphasis)
         features = self.front_end(waveforms).last_hidden_state  # (B, frames, F)
         # The front end may compute in half precision; all that follows costs next to nothing.
         with torch.autocast(waveforms.device.type, enabled=False):
