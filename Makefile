@@ -15,8 +15,13 @@ demo: $(VENV)/.demo
 	@echo '$$ cfbench score $(EXAMPLE) --track example'
 	@$(BIN)/cfbench score $(EXAMPLE) --track example
 	@echo
-	@echo 'These numbers are made up. Where to go next:'
+	@echo 'These numbers are made up. Those that follow are not: a baseline on the embedded track.'
+	@echo '$$ cfbench run-baseline'
+	@$(BIN)/cfbench run-baseline
+	@echo
+	@echo 'Where to go next:'
 	@echo '  $(BIN)/cfbench score $(EXAMPLE) --track example --explain   everything that was computed'
+	@echo '  $(BIN)/cfbench show runs/log-mel-logistic-mini/scorecard.json   a baseline, in full'
 	@echo '  $(BIN)/cfbench --help   the commands'
 	@echo '  README.md   how to score a system of your own on CodecFake+'
 
@@ -32,6 +37,7 @@ perf: $(VENV)/.dev
 	$(BIN)/python tests/performance/coverage.py
 	$(BIN)/python tests/performance/audio.py
 	$(BIN)/python tests/performance/model.py
+	$(BIN)/python tests/performance/mini.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
@@ -50,7 +56,8 @@ $(VENV)/.made: pyproject.toml
 	@touch $@
 
 $(VENV)/.demo: $(VENV)/.made
-	@$(PIP) install -e .
+	@$(PIP) install $(TORCH)
+	@$(PIP) install -e '.[baseline]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.made

@@ -20,9 +20,9 @@ HEAVY = {
 }  # fmt: skip
 # The rooms that the extra `baseline` is for, and what they may import.
 BASELINE_ROOMS = (
-    "models", "clips", "processes", "predictor", "inference", "untrained", "training",
-    "evaluation", "checkpoints", "curves", "codecs", "mini/foundry", "mini/making", "mini/probes",
-    "mini/teachers",
+    "models", "clips", "processes", "predictor", "inference", "untrained", "pretraining",
+    "training", "evaluation", "checkpoints", "curves", "codecs", "mini/foundry", "mini/making",
+    "mini/probes", "mini/teachers",
 )  # fmt: skip
 BASELINE_HEAVY = {"torch", "transformers", "accelerate", "sklearn", "threadpoolctl"}
 # What other extras are for.

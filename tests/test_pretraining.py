@@ -67,8 +67,9 @@ def test_the_targets_follow_the_frames_of_the_front_end():
 def test_it_learns_and_is_taught_once(corpus, tmp_path):
     recipe = speech.tiny(corpus, *SHORT)
     material = find_material(recipe, speech.data(corpus))
-    said: list[str] = []
+    said: list[int] = []
     one = teach(recipe, material, tmp_path, torch.device("cpu"), 0, said.append)
+    assert said == [1, 2, 3]
     Wav2Vec2Model.from_pretrained(one)
     written = (one / "model.safetensors").stat().st_mtime_ns
     assert teach(recipe, material, tmp_path, torch.device("cpu"), 0) == one
@@ -80,6 +81,7 @@ def test_it_learns_and_is_taught_once(corpus, tmp_path):
     assert teach(other, material, tmp_path, torch.device("cpu"), 0) != one
 
 
+@pytest.mark.slow
 def test_more_steps_tell_spectra_better(corpus, tmp_path):
     """What an untaught front end's frames do not say, a taught one's do, linearly."""
     recipe = speech.tiny(corpus, *SHORT, "pretraining.steps=60")
@@ -116,6 +118,11 @@ def test_training_starts_from_what_was_taught_and_goes_on_from_it(corpus, tmp_pa
     seen: list[Progress] = []
     speech.forget_processes()
     model = train(recipe, material, tmp_path, cpu=True, workers=0, report=seen.append)
+    first = [one for one in seen if one.phase != "training"]
+    assert [(one.step, one.steps, one.phase) for one in first] == [
+        (step, 3, "pre-training the front end") for step in (1, 2, 3)
+    ]
+    assert seen[: len(first)] == first
     [taught] = tmp_path.glob("front-end-*")
     front_end = Wav2Vec2Model.from_pretrained(taught).state_dict()
     trained = torch.load(tmp_path / "last.pt", weights_only=True)["model"]
@@ -125,6 +132,7 @@ def test_training_starts_from_what_was_taught_and_goes_on_from_it(corpus, tmp_pa
     assert train(recipe, material, tmp_path, cpu=True, workers=0) == model
 
 
+@pytest.mark.slow
 def test_a_front_end_that_comes_with_weights_is_not_taught(corpus, tmp_path):
     recipe = speech.tiny(corpus, *SHORT)
     material = find_material(recipe, speech.data(corpus))

@@ -40,6 +40,7 @@ class Progress:
         doing: What takes time between two steps: "evaluating 16 of 1,470 clips".
         resumed: Whether these steps were done by an earlier call.
         notes: At the beginning: what a reader should know of the training set.
+        phase: Of what these are the steps.
     """
 
     step: int
@@ -50,6 +51,7 @@ class Progress:
     doing: str = ""
     resumed: bool = False
     notes: Sequence[str] = ()
+    phase: str = "training"
 
 
 def class_weights(recipe: Recipe) -> dict[str, Sequence[float]]:

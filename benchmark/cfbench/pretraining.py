@@ -24,7 +24,7 @@ from transformers.audio_utils import mel_filter_bank
 from cfbench.audio import RATE
 from cfbench.checkpoints import replace_folder
 from cfbench.clips import Augment, Clips, load
-from cfbench.errors import CfbenchError, plural
+from cfbench.errors import CfbenchError
 from cfbench.evaluation import refuse_failed
 from cfbench.material import Material
 from cfbench.models.wav2vec2_aasist import emphasise, front_end_frames
@@ -38,7 +38,6 @@ _FLOOR = 1e-7
 _BAND = (60, 7900)  # Hz, of the first layer's filters
 _WARMUP, _CLIP_NORM = 100, 1.0
 _MEASURED = 16  # batches that say how loud a band is, and how much that varies
-_REPORT_EVERY = 50
 _EPOCHS = 2_000_000
 """Its epochs count from here: clips are cut where neither training nor evaluation cuts them."""
 
@@ -105,7 +104,7 @@ def teach(
     folder: Path,
     device: torch.device,
     workers: int = 1,
-    report: Callable[[str], None] = lambda doing: None,
+    report: Callable[[int], None] = lambda step: None,
 ) -> Path:
     """Teach the front end of a recipe; at once where it has been taught already.
 
@@ -115,7 +114,7 @@ def teach(
         folder: Of the run.
         device: Where to compute.
         workers: Processes that decode.
-        report: Is told now and then how far it is.
+        report: Is told the number of steps that are done.
 
     Returns:
         A folder that `Wav2Vec2Model.from_pretrained` reads.
@@ -154,7 +153,7 @@ def _teach(
     front_end: Wav2Vec2Model,
     device: torch.device,
     workers: int,
-    report: Callable[[str], None],
+    report: Callable[[int], None],
 ) -> None:
     how = recipe.pretraining
     nn.Module.to(front_end, device)
@@ -191,8 +190,7 @@ def _teach(
         nn.utils.clip_grad_norm_(parameters, _CLIP_NORM)
         optimizer.step()
         schedule.step()
-        if step % _REPORT_EVERY == 0:
-            report(f"pre-training the front end, {step:,} of {plural(how.steps, 'step')}")
+        report(step)
 
 
 def _batches(recipe: Recipe, material: Material, workers: int, count: int) -> Iterator[Tensor]:

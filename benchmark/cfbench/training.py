@@ -137,14 +137,15 @@ class _Run:
     def _taught_front_end(self) -> str:
         """Where the pre-trained front end is; one process teaches it, the others wait."""
 
-        def taught() -> Path:
-            def tell(doing: str) -> None:
-                self.report(Progress(0, 0, 0, self.how.epochs, {}, doing))
-
-            return teach(self.recipe, self.material, self.folder, self.device, self.workers, tell)
+        def tell(step: int) -> None:
+            if self.accelerator.is_main_process:
+                steps = self.recipe.pretraining.steps
+                phase = "pre-training the front end"
+                self.report(Progress(step, steps, 0, self.how.epochs, {}, phase=phase))
 
         with self.accelerator.main_process_first():
-            return str(taught())
+            taught = teach(self.recipe, self.material, self.folder, self.device, self.workers, tell)
+        return str(taught)
 
     def _prepare(self) -> None:
         """Freeze what is to be frozen, make the optimiser, and let the processes share."""

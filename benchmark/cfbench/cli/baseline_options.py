@@ -117,9 +117,9 @@ def unpacking(bar: "Bar") -> "Watch":
 def show_training(bar: "Bar", progress: "Progress") -> None:
     """Move a bar on, and say how an epoch ended."""
     numbers = progress.numbers
-    if bar.total != progress.steps:
+    if (bar.total, bar.what) != (progress.steps, progress.phase):
         # What was read and built before is no part of the speed.
-        bar.begin(progress.steps, bar.what, bar.unit)
+        bar.begin(progress.steps, progress.phase, "steps")
     done = progress.step - bar.done
     note = f"loss {numbers['train_loss']:.4f}" if "train_loss" in numbers else progress.doing
     bar.advance(done, done if progress.resumed else 0, note)

@@ -154,7 +154,7 @@ def findings(
     ] = Path("runs"),
     epochs: Annotated[
         int, typer.Option(min=1, help="For which variants of the neural system are trained.")
-    ] = 24,
+    ] = 12,
     only: Annotated[list[str] | None, typer.Option(help="Train these variants.")] = None,
 ) -> None:
     """Ask the paper's questions of the embedded track: train variants, and write the report.

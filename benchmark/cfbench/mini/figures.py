@@ -1,5 +1,6 @@
 """Pictures of the embedded track, drawn by matplotlib (`pip install 'cfbench[figures]'`)."""
 
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,12 +95,16 @@ def _figure(
         figure = Figure(size, layout="constrained")
         yield figure.subplots(rows, columns, squeeze=False, **more)
         path.parent.mkdir(parents=True, exist_ok=True)
-        files.write_atomically(
-            path,
-            lambda place: figure.savefig(
-                place,
-                format=path.suffix[1:],
-                dpi=110,
-                metadata={"Date": None} if path.suffix == ".svg" else {"Software": None},
-            ),
-        )
+        if path.suffix == ".svg":
+            files.write_atomically(
+                path,
+                lambda place: figure.savefig(place, format="svg", metadata={"Date": None}),
+            )
+            return
+        from PIL import Image  # matplotlib depends on it
+
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format="png", dpi=90)
+        # Noise does not compress: a few colours make a sixth of it.
+        few = Image.open(drawn).convert("RGB").quantize(32, dither=Image.Dither.NONE)
+        files.write_atomically(path, lambda place: few.save(place, "PNG", optimize=True))
