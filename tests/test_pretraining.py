@@ -128,6 +128,8 @@ def test_training_starts_from_what_was_taught_and_goes_on_from_it(corpus, tmp_pa
     trained = torch.load(tmp_path / "last.pt", weights_only=True)["model"]
     for name, value in front_end.items():
         assert torch.equal(trained[f"front_end.{name}"], value), name
+    # Nothing of the machine's paths goes with the model.
+    assert str(tmp_path) not in (model / "config.json").read_text()
     speech.forget_processes()
     assert train(recipe, material, tmp_path, cpu=True, workers=0) == model
 

@@ -155,4 +155,7 @@ def _load_front_end(place: str, settings: Mapping[str, Any]) -> Wav2Vec2Model:
             f"{place}: no weights of a Wav2Vec2 model for {name_some(absent)}",
             "a front end that would start at random must be asked for: leave its weights empty",
         )
+    if Path(place).is_dir():
+        # Where a folder stood on this machine is no part of the model that is saved.
+        model.config.name_or_path = ""
     return model
