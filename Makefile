@@ -15,13 +15,13 @@ demo: $(VENV)/.demo
 	@echo '$$ cfbench score $(EXAMPLE) --track example'
 	@$(BIN)/cfbench score $(EXAMPLE) --track example
 	@echo
-	@echo 'These numbers are made up. Those that follow are not: a baseline on the embedded track.'
+	@echo 'These numbers are made up. Those that follow are not: baselines on the embedded track.'
 	@echo '$$ cfbench run-baseline'
 	@$(BIN)/cfbench run-baseline
 	@echo
 	@echo 'Where to go next:'
 	@echo '  $(BIN)/cfbench score $(EXAMPLE) --track example --explain   everything that was computed'
-	@echo '  $(BIN)/cfbench show runs/log-mel-logistic-mini/scorecard.json   a baseline, in full'
+	@echo '  $(BIN)/cfbench show runs/wav2vec2-aasist-mini/scorecard.json   a baseline, in full'
 	@echo '  $(BIN)/cfbench --help   the commands'
 	@echo '  README.md   how to score a system of your own on CodecFake+'
 

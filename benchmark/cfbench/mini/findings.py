@@ -106,7 +106,7 @@ QUESTIONS: Mapping[str, Question] = {
             _AUX,
         ),
         "All draw the AUX-balanced half, so that they hear the same clips; a single-task system "
-        "has the front end to itself.",
+        "has the encoder to itself. The front end is the same for all, pre-trained and frozen.",
     ),
     "silence": Question(
         "How much is lost when silence is removed?",
@@ -219,9 +219,9 @@ def report(cards: Mapping[str, Scorecard], published: Mapping[str, Scorecard], o
     text = content.text("tasks/mini/findings-head.md").rstrip() + "\n"
     text += "\n".join(_drop(published, out)) + "\n"
     for name, question in QUESTIONS.items():
-        asked = [(v.title, cards[v.name]) for v in question.variants if v.name in cards]
+        asked = [variant for variant in question.variants if variant.name in cards]
         if asked:
-            text += "\n".join(_section(name, question, asked, out)) + "\n"
+            text += "\n".join(_section(name, question, asked, cards, out)) + "\n"
     text += "\n".join(_factors(published, out)) + "\n"
     text += "\n" + content.text("tasks/mini/findings-tail.md")
     out.mkdir(parents=True, exist_ok=True)
@@ -237,30 +237,56 @@ def _drop(cards: Mapping[str, Scorecard], out: Path) -> Iterator[str]:
 
 
 def _section(
-    name: str, question: Question, asked: Sequence[tuple[str, Scorecard]], out: Path
+    name: str,
+    question: Question,
+    variants: Sequence[Variant],
+    cards: Mapping[str, Scorecard],
+    out: Path,
 ) -> Iterator[str]:
+    asked = [(variant.title, cards[variant.name]) for variant in variants]
     yield f"\n## {question.title}\n"
     yield from _table(asked)
     yield ""
     yield f"![{question.title}]({_picture(name, asked, out)})"
     yield ""
     yield question.reading
+    yield ""
+    titles = {variant.name: variant.title for variant in variants}
     for task_id in TRACING_IDS:
-        known = [(title, card) for title, card in asked if task_id in card.tasks]
-        if len(known) > 1:
-            yield from ("", _best(task_id, known))
+        known = [v for v in variants if task_id in cards[v.name].tasks]
+        points = {v.name: _point(cards[v.name], task_id, "ood") for v in known}
+        for cut in (v for v in known if v.without_silence in points):
+            before, after = points[cut.without_silence], points[cut.name]
+            yield (
+                f"- {task_id.upper()}, out of domain, {titles[cut.without_silence]}: "
+                f"{_said(before)} with the pauses, {_said(after)} without; the intervals "
+                + ("overlap." if _overlap(before, after) else "are apart.")
+            )
+        # A question about training compares what differs in training only.
+        for recipe in dict.fromkeys(v.recipe for v in known if not _of_tests(variants)):
+            rivals = {titles[v.name]: points[v.name] for v in known if v.recipe == recipe}
+            if len(rivals) > 1:
+                yield _best(task_id, rivals)
 
 
-def _best(task_id: str, asked: Sequence[tuple[str, Scorecard]]) -> str:
+def _of_tests(variants: Sequence[Variant]) -> bool:
+    """Whether variants differ in what they answer and not in how they were trained."""
+    return any(variant.without_silence for variant in variants)
+
+
+def _best(task_id: str, points: Mapping[str, Point]) -> str:
     """Who does best out of domain, and from whom the intervals tell it apart."""
-    points = {title: _point(card, task_id, "ood") for title, card in asked}
     best = max(points, key=lambda title: points[title][0])
-    worse = [title for title in points if points[title][2] < points[best][1]]
-    apart = ", ".join(worse) if worse else "nobody"
+    worse = [t for t in points if t != best and not _overlap(points[t], points[best])]
+    apart = f"that of {' and that of '.join(worse)}" if worse else "none of the others"
     return (
-        f"- {task_id.upper()}, out of domain: the highest is {best}; its interval is apart from "
-        f"those of {apart}."
+        f"- {task_id.upper()}, out of domain: the highest is {best}, {_said(points[best])}; its "
+        f"interval is apart from {apart}."
     )
+
+
+def _overlap(one: Point, other: Point) -> bool:
+    return one[1] <= other[2] and other[1] <= one[2]
 
 
 def _factors(cards: Mapping[str, Scorecard], out: Path) -> Iterator[str]:
