@@ -151,3 +151,13 @@ def test_a_loss_that_is_no_number_is_reported(corpus, tmp_path):
         teach(recipe, material, tmp_path, torch.device("cpu"), 0)
     assert "pretraining.learning_rate" in str(caught.value.problems[0].hint)
     assert not list(tmp_path.glob("front-end-*"))
+
+
+def test_excerpts_that_are_too_short_are_reported(corpus, tmp_path):
+    recipe = speech.tiny(
+        corpus, *SHORT, "pretraining.samples=400", "model.front_end.config.conv_kernel=[500, 8]",
+        "model.front_end.config.conv_stride=[20, 8]", "model.front_end.config.conv_dim=[8, 8]",
+    )  # fmt: skip
+    material = find_material(recipe, speech.data(corpus))
+    with pytest.raises(CfbenchError, match="400 samples make no frame"):
+        teach(recipe, material, tmp_path, torch.device("cpu"), 0)

@@ -120,7 +120,7 @@ def teach(
         A folder that `Wav2Vec2Model.from_pretrained` reads.
 
     Raises:
-        CfbenchError: A clip cannot be decoded, or the loss is no number.
+        CfbenchError: A clip cannot be decoded, excerpts are too short, or the loss is no number.
     """
     out = folder / f"front-end-{_digest(recipe, material)}"
     if not out.is_dir():
@@ -162,6 +162,11 @@ def _teach(
     for step in config.conv_stride:
         stride *= step
     frames = front_end_frames(config, how.samples)
+    if not frames:
+        raise CfbenchError(
+            f"pretraining.samples: {how.samples:,} samples make no frame of the front end",
+            "give longer excerpts",
+        )
     spectra = Spectra(stride).to(device)
     head = nn.Linear(config.hidden_size, _BANDS).to(device)
     parameters = [*front_end.parameters(), *head.parameters()]
