@@ -32,6 +32,12 @@ def _no_protocols_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CFBENCH_PROTOCOLS", raising=False)
 
 
+@pytest.fixture(scope="session")
+def mini_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the embedded track's clips are unpacked, once: making them takes minutes."""
+    return tmp_path_factory.mktemp("mini-cache")
+
+
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """For models too small to be shared by threads; what is compared must be computed alike."""

@@ -126,9 +126,11 @@ class Pcm(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def clips(tmp_path_factory: pytest.TempPathFactory) -> Pcm:
-    folder = tmp_path_factory.mktemp("clips")
-    return Pcm(folder, store.unpack(TRACK, to=folder))
+def clips(mini_cache: Path) -> Pcm:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CFBENCH_CACHE", str(mini_cache))
+        done = store.unpack(TRACK, verify=True)
+    return Pcm(done.folder, done)
 
 
 @pytest.mark.slow
