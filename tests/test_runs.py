@@ -451,6 +451,16 @@ def test_a_dry_run_says_what_would_happen_and_writes_nothing(corpus, tmp_path):
     assert not what.folder.exists()
 
 
+def test_a_dry_run_tells_of_pretraining_where_there_is_any(corpus, tmp_path):
+    taught = speech.tiny(corpus, *SHORT, "pretraining.steps=7")
+    assert "pre-trained for 7 steps" in described(a_run(corpus, tmp_path / "run", taught))[0]
+    for recipe in (
+        speech.tiny(corpus, *SHORT),
+        speech.tiny(corpus, *SHORT, "pretraining.steps=7", "model.front_end.weights=elsewhere"),
+    ):
+        assert "pre-trained for" not in described(a_run(corpus, tmp_path / "run", recipe))[0]
+
+
 def test_a_dry_run_knows_how_large_the_reference_system_is(corpus, tmp_path):
     recipe = find_recipe("M1_AUX_bal").model_copy(update={"track": str(corpus.track)})
     lines, _ = described(a_run(corpus, tmp_path / "run", recipe))

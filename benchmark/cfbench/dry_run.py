@@ -118,6 +118,9 @@ def _training(what: runs.Run, missing: list[Problem]) -> list[str]:
             f"train: {plural(how.epochs, 'epoch')} of {counts}, {steps:,} steps of "
             f"{how.batch_size}; the best epoch on {plural(dev.height, 'utterance')}"
         )
+        if recipe.pretraining.steps and not weights:
+            first = plural(recipe.pretraining.steps, "step")
+            line += f"; before that the front end is pre-trained for {first}"
     goes_on = f"; goes on from {state}" if state.is_file() else ""
     return [line + goes_on, *(f"  note: {note}" for note in drawn.notes)]
 
