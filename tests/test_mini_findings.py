@@ -7,15 +7,12 @@ import polars as pl
 import pytest
 
 import cfbench
-from cfbench import CfbenchError, content
+from cfbench import CfbenchError
 from cfbench.mini import figures, findings
 from cfbench.protocol import shipped_protocol
 from cfbench.recipes import find_recipe
 from cfbench.scorecard import Scorecard
 from cfbench.tasks import find_track, load_tasks
-
-if not (content.tree("tasks/mini") / "protocol.csv").is_file():
-    pytest.skip("this version does not hold the track's clips", allow_module_level=True)
 
 
 @pytest.fixture(scope="module")

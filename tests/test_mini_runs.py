@@ -168,7 +168,7 @@ def test_the_embedded_track_names_recipes_of_its_own() -> None:
 
     track = find_track("codecfake-mini")
     recipes = [find_recipe(name) for name in track.baselines]
-    assert recipes
+    assert [recipe.model.kind for recipe in recipes] == ["log-mel-logistic", "wav2vec2-aasist"]
     for recipe in recipes:
         assert (recipe.track, recipe.data.samples) == ("codecfake-mini", 32000)
         assert not recipe.data.train

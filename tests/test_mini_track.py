@@ -26,9 +26,6 @@ from mini_codecs import CODECS, GENERATORS, ROOT, SEEN
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
-if not (ROOT / "protocol.csv").is_file():
-    pytest.skip("this version does not hold the track's clips", allow_module_level=True)
-
 TRACK = find_track("codecfake-mini")
 UNSEEN = set(CODECS) - SEEN
 MEASURES = {row["name"]: row for row in pl.read_csv(ROOT / "codecs" / "measures.csv").to_dicts()}
@@ -259,9 +256,11 @@ def test_objectives_left_their_mark_on_the_codes(vq, dec):
     none, sem, disent = (_cell(vq, dec, aux) for aux in ("none", "sem", "disent"))
     assert sem["coarse_teacher_r2"] > none["coarse_teacher_r2"] + 0.05
     assert disent["speaker_in_content"] < none["speaker_in_content"] - 0.1
-    # One in thirteen is chance. (Of finite scalars and a time-domain decoder the content keeps more
-    # of the voice than the clip's code has; the card says so.)
+    # Always naming the commonest speaker is right in 15 %.
     assert disent["speaker_in_voice"] > 0.25
+    if (vq, dec) != ("sq", "time"):
+        # There the content keeps more of the voice than the clip's code has; docs/mini.md says so.
+        assert disent["speaker_in_voice"] > disent["speaker_in_content"]
 
 
 @pytest.mark.slow

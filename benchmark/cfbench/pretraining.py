@@ -10,6 +10,7 @@ Bengio 2018, arXiv 1808.00158, and LEAF, Zeghidour et al. 2021, arXiv 2101.08596
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -158,16 +159,13 @@ def _teach(
     how = recipe.pretraining
     nn.Module.to(front_end, device)
     config: Any = front_end.config
-    stride = 1
-    for step in config.conv_stride:
-        stride *= step
     frames = front_end_frames(config, how.samples)
     if not frames:
         raise CfbenchError(
             f"pretraining.samples: {how.samples:,} samples make no frame of the front end",
             "give longer excerpts",
         )
-    spectra = Spectra(stride).to(device)
+    spectra = Spectra(math.prod(config.conv_stride)).to(device)
     head = nn.Linear(config.hidden_size, _BANDS).to(device)
     parameters = [*front_end.parameters(), *head.parameters()]
     optimizer = torch.optim.Adam(parameters, how.learning_rate)

@@ -255,23 +255,21 @@ def _section(
     for task_id in TRACING_IDS:
         known = [v for v in variants if task_id in cards[v.name].tasks]
         points = {v.name: _point(cards[v.name], task_id, "ood") for v in known}
-        for cut in (v for v in known if v.without_silence in points):
+        cuts = [variant for variant in known if variant.without_silence in points]
+        for cut in cuts:
             before, after = points[cut.without_silence], points[cut.name]
             yield (
                 f"- {task_id.upper()}, out of domain, {titles[cut.without_silence]}: "
                 f"{_said(before)} with the pauses, {_said(after)} without; the intervals "
                 + ("overlap." if _overlap(before, after) else "are apart.")
             )
+        if cuts:
+            continue
         # A question about training compares what differs in training only.
-        for recipe in dict.fromkeys(v.recipe for v in known if not _of_tests(variants)):
+        for recipe in dict.fromkeys(variant.recipe for variant in known):
             rivals = {titles[v.name]: points[v.name] for v in known if v.recipe == recipe}
             if len(rivals) > 1:
                 yield _best(task_id, rivals)
-
-
-def _of_tests(variants: Sequence[Variant]) -> bool:
-    """Whether variants differ in what they answer and not in how they were trained."""
-    return any(variant.without_silence for variant in variants)
 
 
 def _best(task_id: str, points: Mapping[str, Point]) -> str:
