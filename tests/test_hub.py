@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from cfbench.errors import CfbenchError
-from cfbench.hub import fetch, is_address
+from cfbench.hub.weights import fetch, is_address
 from hub_server import READER, STRANGER, Fault, Hub
+from hub_server.client import use
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
 
@@ -22,27 +23,10 @@ FILE = f"{REPO}/models/S_VQ.pth"
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     """A Hub with one repository, which the client of this process uses; nothing waits."""
-    from huggingface_hub import constants
-
     with Hub() as server:
-        settings = {
-            "ENDPOINT": server.url,
-            "HUGGINGFACE_CO_URL_TEMPLATE": server.url + "/{repo_id}/resolve/{revision}/{filename}",
-            "HF_HUB_CACHE": str(tmp_path / "cache"),
-            "HF_TOKEN_PATH": str(tmp_path / "token"),
-            "HF_HUB_DISABLE_XET": True,
-            "HF_HUB_DISABLE_PROGRESS_BARS": True,
-            "HF_HUB_OFFLINE": False,
-        }
-        for name, value in settings.items():
-            assert hasattr(constants, name)
-            monkeypatch.setattr(constants, name, value)
-        for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
-            monkeypatch.delenv(name, raising=False)
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        use(server, tmp_path, monkeypatch)
         monkeypatch.setattr(time, "sleep", lambda seconds: None)
         monkeypatch.chdir(tmp_path)
-        huggingface_hub.close_session()
         server.add(REPO, {"models/S_VQ.pth": OLD}, tag="v1")
         server.add(REPO, {"models/S_VQ.pth": OLD}, branch="refs/pr/1")
         server.add(REPO, {"models/S_VQ.pth": NEW, "models/a b.pt": b"x", "README.md": b"# R"})
@@ -444,7 +428,8 @@ def test_the_library_is_not_installed(monkeypatch, tmp_path):
 
 def test_settings_of_the_environment_decide(tmp_path):
     script = (
-        "import sys\nfrom cfbench.errors import CfbenchError\nfrom cfbench.hub import fetch\n"
+        "import sys\nfrom cfbench.errors import CfbenchError\n"
+        "from cfbench.hub.weights import fetch\n"
         "try: print(fetch(sys.argv[1]))\n"
         "except CfbenchError as error: sys.exit(str(error))"
     )

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import polars as pl
 
-from cfbench import hub, runs
+from cfbench import runs
 from cfbench.errors import CfbenchError, Problem, plural
+from cfbench.hub import weights as hub_weights
 from cfbench.mini import store
 from cfbench.sampling import draw
 from cfbench.steps import read_scored, read_training
@@ -95,7 +96,7 @@ def _training(what: runs.Run, missing: list[Problem]) -> list[str]:
     _check_audio(what, "training", pl.concat([train, dev]), missing)
     neural = recipe.model.kind == "wav2vec2-aasist"
     weights = what.front_end or recipe.model.front_end.weights
-    is_file = Path(weights).suffix in (".pt", ".pth") and not hub.is_address(weights)
+    is_file = Path(weights).suffix in (".pt", ".pth") and not hub_weights.is_address(weights)
     if neural and is_file and not Path(weights).is_file():
         missing.append(Problem(f"{weights}: no such file", "it holds the front end's weights"))
     state = what.folder / "train" / "last.pt"
@@ -160,7 +161,7 @@ def _given_model(what: runs.Run) -> list[Problem]:
         except CfbenchError as error:
             return list(error.problems)
     path = Path(given)
-    if path.exists() or hub.is_address(given) or given.count("/") == 1:
+    if path.exists() or hub_weights.is_address(given) or given.count("/") == 1:
         return []
     return [Problem(f"{given}: no such model", "give a folder, a checkpoint or an id on the Hub")]
 
@@ -216,7 +217,7 @@ def _downloads(what: runs.Run, model: int) -> list[str]:
         place = what.front_end or what.recipe.model.front_end.weights
     if not place or Path(place).exists():
         return ["needs: no download"]
-    if not hub.is_address(place):
+    if not hub_weights.is_address(place):
         for name in ("model.safetensors", "pytorch_model.bin"):
             if isinstance(try_to_load_from_cache(place, name), str):
                 return [f"needs: no download; {place} is in the cache"]

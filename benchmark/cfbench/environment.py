@@ -54,7 +54,7 @@ def require_baseline() -> None:
     Raises:
         CfbenchError: It is not.
     """
-    needed = ("torch", "transformers", "accelerate", "safetensors", "soundfile", "soxr", "tomli_w")
+    needed = ("torch", "transformers", "accelerate", "safetensors", "soundfile", "soxr")
     missing = [name for name in (*needed, "sklearn", "scipy") if not importlib.util.find_spec(name)]
     if missing:
         raise CfbenchError(

@@ -20,10 +20,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cfbench import api, content, hub
+from cfbench import api, content
 from cfbench.environment import describe_environment, is_main_process
 from cfbench.errors import CfbenchError, name_some
 from cfbench.files import write_text
+from cfbench.hub import weights as hub_weights
 from cfbench.mini import store
 from cfbench.recipes import SHIPPED, Recipe, find_recipe
 from cfbench.steps import Data, Machine, Predicted, Prediction, predict, read_scored, train
@@ -276,7 +277,7 @@ def _model_of(what: Run) -> str | None:
     given = published_model(what.recipe) if what.model == "published" else what.model
     from cfbench.models.fairseq import is_fairseq
 
-    path = hub.fetch(given) if hub.is_address(given) else Path(given)
+    path = hub_weights.fetch(given) if hub_weights.is_address(given) else Path(given)
     if not is_fairseq(path):
         return given
     if not path.is_file():

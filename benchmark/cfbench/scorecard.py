@@ -10,7 +10,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
-from cfbench.errors import CfbenchError
+from cfbench.errors import CfbenchError, clip
 from cfbench.metrics.catalogue import METRICS
 from cfbench.tasks import TASK_IDS
 
@@ -260,14 +260,25 @@ def read_scorecard(path: str | Path) -> Scorecard:
         CfbenchError: It cannot be read, or is no scorecard of this schema.
     """
     try:
-        return Scorecard.model_validate_json(Path(path).read_bytes())
+        content = Path(path).read_bytes()
     except OSError as error:
         raise CfbenchError(f"{path}: cannot be opened: {error.strerror}") from None
+    return parse_scorecard(content, str(path))
+
+
+def parse_scorecard(content: bytes, where: str) -> Scorecard:
+    """A scorecard from the bytes of its file; `where` is what messages call it.
+
+    Raises:
+        CfbenchError: It is no scorecard of this schema.
+    """
+    try:
+        return Scorecard.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
         at = ".".join(str(part) for part in first["loc"])
         raise CfbenchError(
-            f"{path}: no scorecard of schema {SCHEMA_VERSION}: {at + ': ' if at else ''}"
+            f"{where}: no scorecard of schema {SCHEMA_VERSION}: {clip(at) + ': ' if at else ''}"
             f"{first['msg']}",
             "cfbench score --json writes one",
         ) from None

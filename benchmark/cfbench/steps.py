@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from cfbench import api, hub
+from cfbench import api
 from cfbench.audio import Clips as Found
 from cfbench.audio import find_clips
 from cfbench.environment import describe_environment
 from cfbench.errors import CfbenchError, Problem, name_some, plural
+from cfbench.hub import weights as hub_weights
 from cfbench.mini import store
 from cfbench.protocol import Protocol, find_list, read_protocol
 from cfbench.recipes import PredictionPrecision as Precision
@@ -210,8 +211,8 @@ def train(
     from cfbench.training import train as train_neural
 
     weights = front_end or recipe.model.front_end.weights
-    if hub.is_address(weights):
-        weights = str(hub.fetch(weights))
+    if hub_weights.is_address(weights):
+        weights = str(hub_weights.fetch(weights))
     return train_neural(
         recipe,
         material,

@@ -123,10 +123,18 @@ class DecisionTally:
         units: (utterances,), the unit of each.
         n_units: How many units there are.
         by_source: Whether metrics by source are wanted too.
+        paired: Units are drawn in their own order, the same for every system that answers these
+            utterances, and not in the canonical order of this system's answers.
     """
 
     def __init__(
-        self, answers: Answers, origins: Origins, units: Ints, n_units: int, by_source: bool
+        self,
+        answers: Answers,
+        origins: Origins,
+        units: Ints,
+        n_units: int,
+        by_source: bool,
+        paired: bool = False,
     ) -> None:
         self.n_classes, self.n_answers = answers.n_classes, answers.n_answers
         self.bonafide = answers.bonafide
@@ -136,9 +144,8 @@ class DecisionTally:
         width = origins.truth.size * self.n_answers
         cells = origins.codes.astype(np.int64) * self.n_answers + answers.codes
         losses = answers.losses
-        order = canonical_order(
-            [cells] if losses is None else [cells, losses.log_loss, losses.brier], units, n_units
-        )
+        columns = [cells] if losses is None else [cells, losses.log_loss, losses.brier]
+        order = np.arange(n_units) if paired else canonical_order(columns, units, n_units)
         cells += units.astype(np.int64) * width
         table = count_table(cells, n_units, width)
         self.cells = table[order]
@@ -234,6 +241,7 @@ class DetectionTally:
         n_units: How many units there are.
         fixed_threshold: A threshold from elsewhere whose error rates are wanted, or None.
         blocks: About how many blocks to cut the scores into.
+        paired: As for `DecisionTally`.
     """
 
     def __init__(
@@ -245,6 +253,7 @@ class DetectionTally:
         n_units: int,
         fixed_threshold: float | None,
         blocks: int,
+        paired: bool = False,
     ) -> None:
         rows = [np.flatnonzero(side) for side in (is_bonafide, ~is_bonafide)]
         orders = [side[np.argsort(scores[side])] for side in rows]
@@ -264,7 +273,8 @@ class DetectionTally:
         unit_sides = (units[orders[0]], units[orders[1]])
         counts = self._counts(unit_sides, n_units)
         # By the scores alone: what else is asked of them must not change the resamples.
-        order = canonical_order([is_bonafide, scores], units, n_units)
+        columns = [is_bonafide, scores]
+        order = np.arange(n_units) if paired else canonical_order(columns, units, n_units)
         rank = np.empty_like(order)
         rank[order] = np.arange(order.size)
         self.units = (rank[unit_sides[0]], rank[unit_sides[1]])

@@ -167,6 +167,7 @@ def _tally(
     rows: NDArray[np.intp] | None,
     given: dict[str, GivenAnswers],
     threshold: float | None,
+    paired: bool = False,
 ) -> _Tallies:
     whole = rows is None
     everything = slice(None) if rows is None else rows
@@ -182,7 +183,7 @@ def _tally(
             spoofed=data.spoofed[everything][first_of_kind],
             n_sources=len(data.source_names),
         )
-        return DecisionTally(answers.decided, origins, units, sizes.size, by_source=whole)
+        return DecisionTally(answers.decided, origins, units, sizes.size, whole, paired)
 
     def detection(answers: GivenAnswers) -> DetectionTally | None:
         is_bonafide = answers.decided.truth == 1
@@ -190,8 +191,9 @@ def _tally(
             return None
         if is_bonafide.all() or not is_bonafide.any():
             return None
+        scores, llr = answers.scores, answers.llr
         return DetectionTally(
-            answers.scores, answers.llr, is_bonafide, units, sizes.size, threshold, _BLOCKS
+            scores, llr, is_bonafide, units, sizes.size, threshold, _BLOCKS, paired
         )
 
     # Side by side, the dearest first.
@@ -234,6 +236,42 @@ def _by_group(
     of_decisions = {task_id: next(sampled) for task_id in tallies.decisions}
     of_detections = {task_id: next(sampled) for task_id in tallies.detections}
     return of_decisions, of_detections, next(sampled, {})
+
+
+def paired_values(data: SplitData, resampling: Resampling) -> dict[str, tuple[Values, Values]]:
+    """What can be set against another system's: point values, and replicates over groups.
+
+    Every system that answers the same utterances gets the same resamples of their groups, so a
+    replicate of one system less the same replicate of another is one of their difference.
+
+    Args:
+        data: The split.
+        resampling: Of the groups.
+
+    Returns:
+        Task id to values of the whole split, (1, ...), and to replicates, (replicates, ...),
+        which are empty where there are too few groups.
+    """
+    tallies = _tally(data, None, data.answers, None, paired=True)
+    given: dict[str, list[DecisionTally | DetectionTally]] = {}
+    for task_id, tally in tallies.decisions.items():
+        detection = tallies.detections.get(task_id)
+        given[task_id] = [tally] if detection is None else [tally, detection]
+    flat = [part for parts in given.values() for part in parts]
+    resampled: list[Values] = [{} for _ in flat]
+    if resampling.replicates and tallies.n_units >= TOO_FEW_UNITS:
+        seed = (resampling.seed, _stream(f"{data.name}/paired"))
+        resampled = replicate(flat, tallies.n_units, resampling.replicates, seed)
+    drawn = iter(resampled)
+    found_values = {}
+    for task_id, parts in given.items():
+        point: Values = {}
+        samples: Values = {}
+        for part in parts:
+            point |= part.point()
+            samples |= next(drawn)
+        found_values[task_id] = point, samples
+    return found_values
 
 
 def _by_utterance(

@@ -6,8 +6,10 @@ Modules here import nothing heavy at the top: `cfbench --help` must not wait for
 import typer
 
 from cfbench.cli import (
+    compare,
     convert_checkpoint,
     data,
+    leaderboard,
     mini,
     predict,
     protocol,
@@ -15,11 +17,13 @@ from cfbench.cli import (
     run_baseline,
     score,
     show,
+    submit,
     tasks,
     template,
     tracks,
     train,
     validate,
+    verify,
 )
 
 app = typer.Typer(
@@ -35,11 +39,15 @@ app.command("show")(show.show)
 app.command("validate")(validate.validate)
 app.command("template")(template.template)
 app.command("schema")(score.schema)
+app.command("compare")(compare.compare)
+app.command("submit")(submit.submit)
+app.command("verify")(verify.verify)
 app.command("run-baseline")(run_baseline.run_baseline)
 app.command("train")(train.train)
 app.command("predict")(predict.predict)
 app.command("recipes")(recipes.recipes)
 app.command("convert-checkpoint")(convert_checkpoint.convert_checkpoint)
+app.add_typer(leaderboard.app, name="leaderboard")
 app.add_typer(data.app, name="data")
 app.add_typer(mini.app, name="mini")
 app.add_typer(protocol.app, name="protocol")

@@ -34,16 +34,16 @@ def convert_checkpoint(
     Example: cfbench convert-checkpoint M1_AUX_bal.pth M1_AUX_bal
     """
     baseline.begin()
-    from cfbench import hub
     from cfbench.checkpoints import replace_folder
     from cfbench.errors import CfbenchError
+    from cfbench.hub import weights as hub_weights
     from cfbench.models import authors
     from cfbench.models.fairseq import read_config
 
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise CfbenchError(f"{out}: is there already", "name a folder that is not")
     front_end = read_config(config) if config is not None else None
-    path = hub.fetch(checkpoint) if hub.is_address(checkpoint) else Path(checkpoint)
+    path = hub_weights.fetch(checkpoint) if hub_weights.is_address(checkpoint) else Path(checkpoint)
     model = authors.convert(path, front_end)
     replace_folder(out, model.save_pretrained)
     count = sum(value.numel() for value in model.parameters())

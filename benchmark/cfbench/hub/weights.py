@@ -1,20 +1,15 @@
-"""Files of model repositories on the Hugging Face Hub, as files of this machine.
-
-Cache, resumption, login (`hf auth login`, HF_TOKEN), mirrors (HF_ENDPOINT) and offline mode
-(HF_HUB_OFFLINE) are those of huggingface_hub. What is added is a name for one file, and a reason
-and a way out for everything that can go wrong.
-"""
+"""Files of weights in model repositories on the Hugging Face Hub, as files of this machine."""
 
 import re
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import NoReturn
 from urllib.parse import unquote, urlsplit
 
-from cfbench.errors import CfbenchError, clip, did_you_mean, name_some
+from cfbench.errors import CfbenchError, clip, name_some
+from cfbench.hub.failures import Asked, explained, listed
 
 SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".safetensors")
 """What a file of weights is called."""
@@ -92,10 +87,8 @@ def fetch(address: str, revision: str | None = None) -> Path:
             "pip install 'cfbench[baseline]', or download the file and give it by its path",
         ) from None
     found = _parse(address, revision)
-    try:
+    with explained(_asked(found)):
         return Path(hf_hub_download(found.repo, found.path, revision=found.revision))
-    except _failures() as error:
-        _explain(error, found)
 
 
 def _parse(text: str, revision: str | None) -> _Address:
@@ -194,83 +187,27 @@ def _check(address: _Address) -> None:
             )
 
 
-def _explain(error: Exception, address: _Address) -> NoReturn:
-    """Raise what went wrong as a CfbenchError; never with a text that could hold a token."""
-    from huggingface_hub import constants, errors
-
-    elsewhere = (
-        f"on a machine that has it: {_command(address)}; then copy the file and give it by its path"
-    )
-    # Where nothing is in the cache either, the reason is the cause.
-    uncached = isinstance(error, errors.LocalEntryNotFoundError)
-    reason = error.__cause__ if uncached and error.__cause__ is not None else error
-    but = ", and the cache does not hold it" if uncached else ""
-    page = f"{_endpoint()}/{address.repo}"
-    match reason:
-        case errors.GatedRepoError():
-            message = f"{address}: {address.repo} is gated, and you are not on its list"
-            hint = f"ask for access at {page}, then log in with `hf auth login` or set HF_TOKEN"
-        case errors.RepositoryNotFoundError():
-            message = f"{address}: the Hub has no model repository {address.repo} that you may see"
-            hint = (
-                "check the name; if it is private, log in with `hf auth login` or set HF_TOKEN; "
-                "a file of this machine is given by a path that exists"
-            )
-        case errors.RevisionNotFoundError():
-            message, hint = _no_revision(address)
-        case errors.RemoteEntryNotFoundError():
-            message, hint = _no_entry(address)
-        case errors.OfflineModeIsEnabled():
-            message = f"{address}: offline mode is on{but}"
-            hint = f"unset HF_HUB_OFFLINE where there is a network; or {elsewhere}"
-        case errors.FileMetadataError():
-            message = f"{address}: what answers at {_endpoint()} is not the Hub{but}"
-            hint = f"check HF_ENDPOINT, the proxy and the firewall; or {elsewhere}"
-        case errors.HFValidationError():
-            message, hint = f"'{clip(address.repo)}' is no name of a model repository", _FORMS
-        case errors.HfHubHTTPError():
-            message, hint = _refused(reason.response.status_code, address, but)
-        case _ if uncached:
-            # Of the connection only: such an error has seen no headers, and so no token.
-            told = f" ({clip(str(reason))})" if reason is not error else ""
-            message = f"{address}: the Hub cannot be reached at {_endpoint()}{told}{but}"
-            hint = f"check the network, the proxy and HF_ENDPOINT; or {elsewhere}"
-        case OSError(errno=int(), strerror=str(what)) if not _of_network(reason):
-            message = f"{address}: cannot be stored in {constants.HF_HUB_CACHE}: {what}"
-            hint = "free some space or mend its rights; HF_HOME names another folder"
-        case _:
-            message = f"{address}: the download broke off ({type(reason).__name__})"
-            hint = f"try again; where it keeps failing, {elsewhere}"
-    raise CfbenchError(message, hint) from None
-
-
-def _refused(status: int, address: _Address, but: str) -> tuple[str, str]:
-    if status == 401:
-        return (
-            f"{address}: the Hub does not accept your token (401){but}",
-            "log in again with `hf auth login`, or set HF_TOKEN to a valid one, or unset it",
-        )
-    if status == 403:
-        return (
-            f"{address}: the Hub refuses access (403){but}",
-            "the repository may be disabled, or the token may not read it: see `hf auth whoami`",
-        )
-    if status == 429:
-        return (
-            f"{address}: too many requests from here (429){but}",
-            "wait some minutes; the limit is higher after `hf auth login`",
-        )
-    where = "the Hub is in trouble" if status >= 500 else "the Hub refuses the request"
-    return (
-        f"{address}: {where} ({status}){but}",
-        f"try again later; or by hand: {_command(address)}",
+def _asked(address: _Address) -> Asked:
+    by_hand = _command(address)
+    return Asked(
+        str(address),
+        address.repo,
+        revision=address.revision,
+        path=address.path,
+        doing="the download",
+        elsewhere=f"on a machine that has it: {by_hand}; then copy the file and give it by its "
+        "path",
+        by_hand=by_hand,
+        otherwise="a file of this machine is given by a path that exists",
+        forms=_FORMS,
+        no_entry=lambda: _no_entry(address),
     )
 
 
 def _no_entry(address: _Address) -> tuple[str, str]:
     from huggingface_hub import HfApi
 
-    files = _listed(lambda: HfApi().list_repo_files(address.repo, revision=address.revision))
+    files = listed(lambda: HfApi().list_repo_files(address.repo, revision=address.revision))
     weights = [path for path in files if path.casefold().endswith(SUFFIXES)]
     at = f" at revision {clip(address.revision)}" if address.revision else ""
     message = f"{address.repo} has no file '{clip(address.path, 120)}'{at}"
@@ -289,52 +226,9 @@ def _nearest(path: str, files: Sequence[str]) -> str:
     return f" (did you mean '{clip(by_name[near[0]], 120)}'?)" if near else ""
 
 
-def _no_revision(address: _Address) -> tuple[str, str]:
-    from huggingface_hub import HfApi
-
-    def named() -> list[str]:
-        refs = HfApi().list_repo_refs(address.repo)
-        return [ref.name for ref in (*refs.branches, *refs.tags)]
-
-    names = _listed(named)
-    revision = address.revision or "main"
-    message = f"{address.repo} has no revision '{clip(revision)}'{did_you_mean(revision, names)}"
-    there = f"its branches and tags: {name_some(names, shown=10)}; " if names else ""
-    return message, f"{there}a commit is given by its 40 hex digits"
-
-
-def _listed(ask: Callable[[], list[str]]) -> list[str]:
-    """What the Hub lists; nothing where that fails too, for it only helps to explain."""
-    try:
-        return sorted(ask())
-    except _failures():
-        return []
-
-
-def _failures() -> tuple[type[Exception], ...]:
-    """What huggingface_hub raises where a file cannot be had."""
-    from huggingface_hub.errors import HfHubHTTPError, XetDownloadError
-
-    # The errors of the connection are those of httpx in version 1 and of httpx2 in version 2.
-    bases = [base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception)]
-    return (*bases, XetDownloadError, OSError, RuntimeError, ValueError)
-
-
 def _command(address: _Address) -> str:
     revision = ["--revision", address.revision] if address.revision else []
     return shlex.join(["hf", "download", address.repo, address.path, *revision])
-
-
-def _endpoint() -> str:
-    """The Hub that is asked, without a password that its address may hold."""
-    from huggingface_hub import constants
-
-    parts = urlsplit(constants.ENDPOINT)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-def _of_network(error: OSError) -> bool:
-    return isinstance(error, ConnectionError | TimeoutError)
 
 
 def _is_here(text: str) -> bool:

@@ -1,0 +1,1 @@
+"""Submissions, ranked: receipts of what was verified, tables with tiers, and their forms."""
