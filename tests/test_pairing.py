@@ -74,7 +74,7 @@ def test_the_other_way_round_is_the_same_difference(protocol):
 
 
 def test_pairing_sees_what_separate_intervals_do_not(protocol):
-    """A system that is right wherever another is, and a little more often, is told apart from it."""
+    """A system that is right wherever another is, and more often, is told apart from it."""
     one, two = values(entries.confused(0.1), protocol), values(entries.confused(0.2), protocol)
     told = difference(one, two, KEY)
     singles = [of_samples(v.point[v.keys.index(KEY)], v.column(KEY)) for v in (one, two)]

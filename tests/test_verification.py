@@ -118,7 +118,9 @@ class TestNumbers:
     def test_a_better_number_than_the_predictions_give(self, entry):
         with_card(entry, lambda card: set_value(card, 0.99))
         told = refused(check(entry))
-        assert "tasks.vq.splits.ood.overall.metrics.macro_f1.value: claimed 0.99, scored 0.4" in told
+        assert (
+            "tasks.vq.splits.ood.overall.metrics.macro_f1.value: claimed 0.99, scored 0.4" in told
+        )
 
     @pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity", "1e999", '"0.9"'])
     def test_a_claim_that_is_no_finite_number(self, entry, word):
@@ -172,7 +174,9 @@ class TestUtterances:
 
     def test_an_utterance_that_is_not_in_the_protocol(self, entry):
         frame = entries.example_predictions()
-        with_predictions(entry, csv(pl.concat([frame, frame.head(1).with_columns(utt_id=pl.lit("x"))])))
+        with_predictions(
+            entry, csv(pl.concat([frame, frame.head(1).with_columns(utt_id=pl.lit("x"))]))
+        )
         assert "not in the protocol" in refused(check(entry))
 
     def test_a_prediction_that_is_not_finite(self, entry):
@@ -235,7 +239,9 @@ class TestFiles:
             file.write(b"\n")
         assert "its SHA-256 is" in refused(check(entry))
 
-    @pytest.mark.parametrize("address", ["../predictions.csv", "/etc/passwd", "predictions.csv/../x"])
+    @pytest.mark.parametrize(
+        "address", ["../predictions.csv", "/etc/passwd", "predictions.csv/../x"]
+    )
     def test_a_path_that_leaves_the_folder(self, entry, address):
         rewrite(entry, predictions={"address": address})
         assert "neither an address nor one of" in refused(check(entry))

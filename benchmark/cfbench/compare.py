@@ -141,7 +141,8 @@ def compare(
         both = [task_id for task_id in one.answers if task_id in two.answers]
         if not both:
             raise CfbenchError(
-                f"no task is answered by both: {', '.join(one.answers)} and {', '.join(two.answers)}",
+                f"no task is answered by both: {', '.join(one.answers)} and "
+                f"{', '.join(two.answers)}",
                 "compare systems that answer the same task",
             )
         rows = []

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cfbench.cli import options
+from cfbench.cli import options, space
 from cfbench.cli.console import heading, plain_table, print_note, results, working
 
 if TYPE_CHECKING:
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from cfbench.leaderboard.ranking import Board
 
 app = typer.Typer(help="Rank submissions.", no_args_is_help=True, rich_markup_mode=None)
+
+app.command("serve")(space.serve)
+app.command("deploy")(space.deploy)
 
 _WRITTEN = "leaderboard.json, leaderboard.csv, leaderboard.md and the page, index.html"
 

@@ -141,20 +141,20 @@ def comparison_data(board: Board, tables: Json) -> Json:
         [_right(listed.result, task, board.splits, known, counts) for task in tasks]
         for listed in board.systems.values()
     ]
-    rows = [
-        [position, source, kind, counts[at], at]
-        for position in reversed(range(len(board.splits)))
-        for source, kind, at in sorted(
-            ((source, kind, at) for kind in (0, 1) for source, at in known[position][kind].items()),
-            key=lambda row: row[2],
-        )
-    ]
-    order = [row.pop() for row in rows]
+    order: list[int] = []
+    rows = []
+    for position in reversed(range(len(board.splits))):
+        there = [
+            (at, source, kind) for kind in (0, 1) for source, at in known[position][kind].items()
+        ]
+        for at, source, kind in sorted(there):
+            order.append(at)
+            rows.append([position, source, kind, counts[at]])
     return tables | {
         "tasks": tasks,
         "sources": rows,
         "right": [
-            [None if one is None else list(map(one.get, order)) for one in system]
+            [None if one is None else [one.get(at) for at in order] for one in system]
             for system in found
         ],
         "declared": [_declared(board, slug) for slug in board.systems],

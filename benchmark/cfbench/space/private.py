@@ -1,7 +1,8 @@
 """What is held back: labels that only the host has, and results on them until their day has come.
 
 The private repository has `hidden/`, a table of the labels; `protocol/`, the lists of a track that
-does not ship its own; `track.toml`, where the track is the host's own; and `private/`, a file a system and predictions, written by the app.
+does not ship its own; `track.toml`, where the track is the host's own; and `private/`, a file a
+system and predictions, written by the app.
 """
 
 import base64
