@@ -54,6 +54,7 @@ def make_entry(
     sha256: str | None = None,
     slug: str | None = None,
     logits: bool = False,
+    reference: bool = False,
 ) -> Made:
     """Make an entry, or a new version of one.
 
@@ -67,6 +68,7 @@ def make_entry(
         sha256: Of predictions at an address; None fetches them to find it.
         slug: The entry's name; None for one made of the system's name.
         logits: The predictions' numbers are logits.
+        reference: A line for comparison, without a place: for keepers of a leaderboard.
 
     Raises:
         CfbenchError: The scorecard is not what the predictions give, or something cannot be read
@@ -76,7 +78,7 @@ def make_entry(
     card = parse_scorecard(content, str(scorecard))
     check_settings(card, str(scorecard))
     answers, held = _answers(predictions, card, sha256, logits)
-    submission = describe(card, content, system, answers, slug)
+    submission = describe(card, content, system, answers, slug, reference)
     with tempfile.TemporaryDirectory(prefix="cfbench-") as folder:
         place(Path(folder), submission, content, held)
         try:

@@ -243,6 +243,7 @@ def describe(
     system: System,
     predictions: Answers,
     slug: str | None = None,
+    reference: bool = False,
 ) -> Submission:
     """A submission from a scorecard.
 
@@ -252,6 +253,7 @@ def describe(
         system: What was scored.
         predictions: Where its answers are.
         slug: The entry's name; None for one made of the system's name.
+        reference: A line for comparison, without a place.
     """
     claim = Claim(
         track=card.track.name,
@@ -263,6 +265,7 @@ def describe(
     )
     fields = {
         "slug": slug or slug_of(system.name),
+        "reference": reference,
         "system": system,
         "predictions": predictions,
         "result": claim,

@@ -1,4 +1,4 @@
-"""Writes an empty predictions file: every utterance of a protocol, and columns to fill in."""
+"""Writes predictions files: every utterance of a protocol, and columns to fill in."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,11 +36,7 @@ def write_template(
     Raises:
         CfbenchError: The file is there already, or cannot be written.
     """
-    format = table_format(path)
-    if path.suffix in (".gz", ".zst"):
-        raise CfbenchError(f"{path}: a template is not compressed", "compress it when it is filled")
-    if path.exists() and not force:
-        raise CfbenchError(f"{path}: is there already", "--force replaces it")
+    _check(path, force)
     track = protocol.track
     asked = protocol.only(splits or protocol.scored)
     wanted = pick_tasks(tasks or track.tasks)
@@ -55,5 +51,28 @@ def write_template(
         for name in ((task.label_column,) if labels else task.score_columns)
     ]
     frame = pl.DataFrame({"utt_id": asked.answerable()}).with_columns(*columns)
-    write_atomically(path, lambda place: write_table(frame, place, format))
+    write_filled(frame, path, force)
     return frame.height
+
+
+def write_filled(frame: pl.DataFrame, path: Path, force: bool = False) -> None:
+    """Write a table of predictions.
+
+    Args:
+        frame: utt_id and answers.
+        path: Its suffix decides the format.
+        force: Replace a file that is there.
+
+    Raises:
+        CfbenchError: The file is there already, or cannot be written.
+    """
+    _check(path, force)
+    write_atomically(path, lambda place: write_table(frame, place, table_format(path)))
+
+
+def _check(path: Path, force: bool) -> None:
+    table_format(path)
+    if path.suffix in (".gz", ".zst"):
+        raise CfbenchError(f"{path}: a template is not compressed", "compress it when it is filled")
+    if path.exists() and not force:
+        raise CfbenchError(f"{path}: is there already", "--force replaces it")

@@ -64,6 +64,12 @@ def submit(
     track: Annotated[str | None, typer.Option(help="The track, where it is a file.")] = None,
     protocol: options.Protocol = None,
     logits: options.Logits = False,
+    reference: Annotated[
+        bool,
+        typer.Option(
+            "--reference", help="A line for comparison, without a place: for keepers of a board."
+        ),
+    ] = False,
 ) -> None:
     """Make a submission: a folder with description, scorecard and predictions.
 
@@ -95,8 +101,9 @@ def submit(
     described = make_system({key: value for key, value in fields.items() if value is not None})
     with working("verifying"):
         made = make_entry(
-            scorecard, described, predictions, out, verifier(track, protocol), sha256, slug, logits
-        )
+            scorecard, described, predictions, out, verifier(track, protocol), sha256, slug, logits,
+            reference,
+        )  # fmt: skip
     if made.verification is None:
         print_note(f"not verified here: {made.why}")
     typer.echo(f"{made.folder}: version {made.submission.version}")

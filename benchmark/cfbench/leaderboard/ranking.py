@@ -226,7 +226,8 @@ def _table(table: str, entries: Sequence[Entry], track: Track) -> Table:
             found_places = {split: places[split].get(slug) for split in splits}
             detection = _detection(standing.entry, splits) if table == OVERALL else {}
             rows.append(_row(standing, found_places, detection))
-        there = {row.slug for row in rows}
+        # Nobody but the keepers stands in for a trivial predictor.
+        there = {row.slug for row in rows if row.kind == "reference"}
         rows += _trivial_rows(table, standings[0].entry.result, splits, there)
         rows.sort(key=lambda row: (_order(row, splits, higher), row.slug or row.name))
     title = "Overall" if table == OVERALL else load_tasks()[table].title
