@@ -26,7 +26,15 @@ BASELINE_ROOMS = (
 )  # fmt: skip
 BASELINE_HEAVY = {"torch", "transformers", "accelerate", "sklearn", "threadpoolctl"}
 # What other extras are for.
-OTHER_HEAVY = {"cfbench.dataset": {"datasets"}, "cfbench.mini.figures": {"matplotlib"}}
+OTHER_HEAVY = {
+    "cfbench.codec_tracing.codec_tracing": {"datasets"},
+    "cfbench.dataset": {"datasets"},
+    "cfbench.mini.figures": {"matplotlib"},
+    "cfbench.report.figures": {"matplotlib"},
+    "cfbench.space.app": {"gradio"},
+    "cfbench.space.forms": {"gradio"},
+    "cfbench.space.theme": {"gradio"},
+}
 MODULES = {
     ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted((SOURCE / "cfbench").rglob("*.py"))
@@ -126,6 +134,13 @@ def stands_on(module: str) -> set[str]:
         found |= todo
         todo = set().union(*(own_imports(name) for name in todo)) - found - {"cfbench"}
     return found
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_only_one_room_knows_the_hubs_client(module: str) -> None:
+    if module.startswith("cfbench.hub") or module == "cfbench.models.wav2vec2_aasist":
+        return
+    assert "huggingface_hub" not in {name.partition(".")[0] for name, _ in imports(module)}
 
 
 def test_scoring_does_not_enter_the_baseline_rooms() -> None:

@@ -210,17 +210,13 @@ def _needs(what: runs.Run, missing: list[Problem]) -> list[str]:
 
 
 def _downloads(what: runs.Run, model: int) -> list[str]:
-    from huggingface_hub import try_to_load_from_cache
-
     place = _given(what)
     if _trains(what):
         place = what.front_end or what.recipe.model.front_end.weights
     if not place or Path(place).exists():
         return ["needs: no download"]
-    if not hub_weights.is_address(place):
-        for name in ("model.safetensors", "pytorch_model.bin"):
-            if isinstance(try_to_load_from_cache(place, name), str):
-                return [f"needs: no download; {place} is in the cache"]
+    if not hub_weights.is_address(place) and hub_weights.is_cached(place):
+        return [f"needs: no download; {place} is in the cache"]
     return [f"needs: a download of {place}, about {_size(model)} unless it is in the cache"]
 
 

@@ -49,6 +49,14 @@ class _Address:
         )
 
 
+def is_cached(repo: str) -> bool:
+    """Whether the weights of a model, `owner/repo`, are in the cache of huggingface_hub."""
+    from huggingface_hub import try_to_load_from_cache
+
+    names = ("model.safetensors", "pytorch_model.bin")
+    return any(isinstance(try_to_load_from_cache(repo, name), str) for name in names)
+
+
 def is_address(text: str) -> bool:
     """Whether `text` names a file on the Hub rather than one of this machine.
 
