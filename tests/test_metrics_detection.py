@@ -14,6 +14,7 @@ from cfbench.metrics.detection import (
     detection_cost,
     equal_error_rate,
     equal_error_rate_of_paper,
+    false_positive_rate_at_95,
     llr_cost,
     log_likelihood_ratio,
     min_dcf,
@@ -157,6 +158,64 @@ def test_auroc_agrees_with_scikit_learn(pair):
     truth = np.repeat([1, 0], [pair[0].size, pair[1].size])
     expected = sklearn.metrics.roc_auc_score(truth, np.concatenate(pair))
     assert area_under_roc(*pair) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("positive", "negative", "expected", "threshold"),
+    [
+        # All twenty positives but the lowest are 95 %: at 1 and above, with two of four negatives.
+        ([0, *[1] * 19], [0, 0.5, 1, 2], 1 / 2, 1),
+        # Of nineteen not one may be missed: 18 of 19 are less than 95 %.
+        ([0, *[1] * 18], [-1, 0, 0.5, 1], 3 / 4, 0),
+        # Of forty two may be; the second and the third are tied, so both stay.
+        ([0, 1, 1, *[2] * 37], [0, 1, 2, 3], 3 / 4, 1),
+        ([0, 1, *[2] * 38], [0, 1, 2, 3], 1 / 2, 2),
+        ([5], [4, 4], 0, 5),
+        ([4], [4, 4], 1, 4),
+        ([1] * 3, [2], 1, 1),
+        # A tenth of the positives is below all else: accepting 95 % accepts everything.
+        ([-9, *[1] * 9], [0, 0], 1, -9),
+    ],
+)
+def test_fpr95_derived_by_hand(positive, negative, expected, threshold):
+    curve = det_curve(np.array(positive, dtype=float), np.array(negative, dtype=float))
+    assert false_positive_rate_at_95(curve) == pytest.approx((expected, threshold))
+
+
+@given(pairs)
+@many
+def test_fpr95_agrees_with_scikit_learns_roc_curve(pair):
+    truth = np.repeat([1, 0], [pair[0].size, pair[1].size])
+    alarm, hit, _ = sklearn.metrics.roc_curve(truth, np.concatenate(pair), drop_intermediate=False)
+    # As counts: 19 of 20 are 95 %, whatever a ratio's last digit says.
+    enough = np.rint(hit * pair[0].size) * 100 >= 95 * pair[0].size
+    found = false_positive_rate_at_95(det_curve(*pair)).value
+    assert found == pytest.approx(alarm[np.argmax(enough)], abs=1e-12)
+
+
+@given(pairs)
+@many
+def test_fpr95_agrees_with_counting_at_every_threshold(pair):
+    enough = [alarm for miss, alarm in points(*pair) if 1 - miss >= Fraction(95, 100)]
+    found = false_positive_rate_at_95(det_curve(*pair)).value
+    assert found == pytest.approx(float(min(enough)), abs=1e-12)
+
+
+@given(pairs, st.integers(1, 3), st.integers(-2, 2))
+@many
+def test_fpr95_depends_on_the_order_of_scores_alone(pair, scale, shift):
+    found = false_positive_rate_at_95(det_curve(*pair)).value
+    turned = det_curve(*(np.exp(scale * scores / 8 + shift) for scores in pair))
+    assert false_positive_rate_at_95(turned).value == found
+
+
+@given(sides, st.integers(1, 20))
+@many
+def test_more_of_each_score_does_not_change_fpr95(side, times):
+    found = false_positive_rate_at_95(det_curve(side, side)).value
+    again = np.repeat(side, times)
+    assert false_positive_rate_at_95(det_curve(again, again)).value == pytest.approx(found)
+    assert found >= 0.95
 
 
 @given(pairs)

@@ -10,11 +10,12 @@ from cfbench.metrics.detection import (
     det_curve,
     detection_cost,
     equal_error_rate,
+    false_positive_rate_at_95,
     min_dcf,
 )
 from cfbench.metrics.score_blocks import ScoreBlocks
 
-METRICS = ("eer", "auroc", "min_dcf")
+METRICS = ("eer", "auroc", "min_dcf", "fpr95")
 
 
 class Sample(NamedTuple):
@@ -28,8 +29,12 @@ class Sample(NamedTuple):
     def blocks(self, n):
         curve = det_curve(self.bonafide, self.spoof)
         best = int(np.argmin(detection_cost(curve.miss, curve.false_alarm)))
-        around = (equal_error_rate(curve).threshold, float(curve.thresholds[best]))
-        return ScoreBlocks(self.bonafide, self.spoof, curve, around, n)
+        around = (
+            equal_error_rate(curve).threshold,
+            float(curve.thresholds[best]),
+            false_positive_rate_at_95(curve).threshold,
+        )
+        return ScoreBlocks(self.bonafide, self.spoof, curve, around, n, METRICS)
 
 
 def draw(seed, sizes, n_units, replicates, decimals=None):
@@ -62,6 +67,7 @@ def brute_force(sample):
         found["eer"].append(equal_error_rate(curve).value)
         found["auroc"].append(area_under_roc(bonafide, spoof))
         found["min_dcf"].append(min_dcf(curve).value)
+        found["fpr95"].append(false_positive_rate_at_95(curve).value)
     return {name: np.array(values) for name, values in found.items()}
 
 
@@ -89,10 +95,11 @@ def test_with_few_distinct_scores_every_metric_is_exact(seed, n_bonafide, n_spoo
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([None, 2]), st.sampled_from([8, 32, 128]))
 @settings(max_examples=15, deadline=None)
-def test_the_eer_is_exact_with_many_distinct_scores_too(seed, decimals, blocks):
+def test_eer_and_fpr95_are_exact_with_many_distinct_scores_too(seed, decimals, blocks):
     sample = draw(seed, (300, 900), 20, 30, decimals)
-    found = by_blocks(sample, blocks)["eer"]
-    assert found == pytest.approx(brute_force(sample)["eer"], abs=1e-12)
+    found, expected = by_blocks(sample, blocks), brute_force(sample)
+    for name in ("eer", "fpr95"):
+        assert found[name] == pytest.approx(expected[name], abs=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -107,10 +114,19 @@ def test_auroc_and_min_dcf_are_far_closer_than_their_spread(seed):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_without_weights_the_eer_is_interpolated_within_a_tenth_of_its_spread(seed):
+@pytest.mark.parametrize(("metric", "share"), [("eer", 0.1), ("fpr95", 0.15)])
+def test_without_weights_they_are_interpolated_far_closer_than_their_spread(seed, metric, share):
     sample = draw(seed, (400, 1600), 50, 150)
-    expected, found = brute_force(sample)["eer"], by_blocks(sample, 128, opened=False)["eer"]
-    assert np.sqrt(((found - expected) ** 2).mean()) < 0.1 * expected.std()
+    expected, found = brute_force(sample)[metric], by_blocks(sample, 128, opened=False)[metric]
+    assert np.sqrt(((found - expected) ** 2).mean()) < share * expected.std()
+    assert abs((found - expected).mean()) < 0.05 * expected.std()
+
+
+def test_what_is_not_wanted_is_not_computed():
+    sample = draw(1, (30, 70), 10, 1)
+    curve = det_curve(sample.bonafide, sample.spoof)
+    blocks = ScoreBlocks(sample.bonafide, sample.spoof, curve, (0.0,), 8, ["auroc"])
+    assert set(blocks.metrics(np.ones((1, 2 * blocks.n_blocks)))) == {"eer", "auroc"}
 
 
 def test_drawing_every_unit_once_gives_the_metrics_of_the_sample():
@@ -131,6 +147,7 @@ def test_a_resample_that_lost_a_class_has_no_metrics():
     assert found["auroc"] == pytest.approx([np.nan, np.nan, 4 / 6], nan_ok=True)
     # Threshold 1 misses nothing and lets half of the spoofs pass.
     assert found["min_dcf"] == pytest.approx([np.nan, np.nan, 1 / 2], nan_ok=True)
+    assert found["fpr95"] == pytest.approx([np.nan, np.nan, 1 / 2], nan_ok=True)
 
 
 def test_unanswered_utterances_may_lie_at_infinity():
@@ -142,6 +159,7 @@ def test_unanswered_utterances_may_lie_at_infinity():
     sample = Sample(bonafide, spoof, units, weights)
     found, expected = by_blocks(sample, 32), brute_force(sample)
     assert found["eer"] == pytest.approx(expected["eer"], abs=1e-12)
+    assert found["fpr95"] == pytest.approx(expected["fpr95"], abs=1e-12)
     assert found["auroc"] == pytest.approx(expected["auroc"], abs=5e-3)
 
 

@@ -5,7 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cfbench.metrics.confusion import accuracy, macro_f1, support
-from cfbench.metrics.trivial import TITLES, trivial_confusions
+from cfbench.metrics.detection import (
+    area_under_roc,
+    det_curve,
+    equal_error_rate,
+    false_positive_rate_at_95,
+)
+from cfbench.metrics.trivial import SAYS_NOTHING, TITLES, trivial_confusions
 
 many = settings(max_examples=25, deadline=None)
 
@@ -59,3 +65,24 @@ def test_ties_go_to_the_class_that_comes_first():
 def test_bona_fide_speech_need_not_be_the_first_class():
     # Spoof detection: spoof, bona fide.
     assert trivial_confusions(np.array([3.0, 5.0]), 1)["detector"].tolist() == [[3, 0], [0, 5]]
+
+
+def test_without_bona_fide_speech_there_is_no_detector() -> None:
+    found = trivial_confusions(np.array([2.0, 3.0]), None)
+    assert list(found) == ["majority", "uniform"]
+    assert found["majority"].tolist() == [[0, 2], [0, 3]]
+
+
+@pytest.mark.parametrize("metric", sorted(SAYS_NOTHING))
+def test_scores_that_say_nothing_get_what_is_written_of_them(metric: str) -> None:
+    tied = det_curve(np.zeros(40), np.zeros(60))
+    generator = np.random.default_rng(0)
+    scores = [np.sort(generator.random(size)) for size in (20_000, 30_000)]
+    shuffled = det_curve(scores[0], scores[1])
+    find = {
+        "eer": lambda curve, sides: equal_error_rate(curve).value,
+        "auroc": lambda curve, sides: area_under_roc(*sides),
+        "fpr95": lambda curve, sides: false_positive_rate_at_95(curve).value,
+    }[metric]
+    assert find(tied, (np.zeros(40), np.zeros(60))) == SAYS_NOTHING[metric]["majority"]
+    assert find(shuffled, scores) == pytest.approx(SAYS_NOTHING[metric]["uniform"], abs=0.01)

@@ -339,7 +339,12 @@ VQ = content.text("tasks/vector_quantization.toml")
     ("old", "new", "says"),
     [
         ('id = "vq"', "id = vq", "not TOML"),
-        ('id = "vq"', 'id = "vqq"', "id: "),
+        ('id = "vq"', 'id = "v_q"', "id: "),
+        ('kind = "tracing"', 'kind = "trace"', "kind: "),
+        ('headline = "macro_f1"', 'headline = "macro_f2"', "headline"),
+        ('headline = "macro_f1"', 'headline = "eer"', "eer is not among the metrics"),
+        ('kind = "tracing"', 'kind = "tracing"\nmetrics = ["eer"]', "only a detection task has"),
+        ('kind = "tracing"', 'kind = "detection"', "has two classes"),
         ('column = "vq_mvq"', 'column = "mvq"', "its column must be vq_mvq"),
         ('"rvq"', '"scq"', "'scq' names both mvq and sq"),
         ('name = "real"', 'name = "genuine"', "its column must be vq_genuine"),

@@ -7,6 +7,7 @@ import pytest
 
 import cfbench
 import entries
+import samples
 from cfbench.errors import CfbenchError
 from cfbench.trivial import trivial_answers
 
@@ -60,7 +61,8 @@ def test_the_majority_is_that_of_each_split(protocol) -> None:
     answers = trivial_answers(protocol, "majority")
     truth = entries.example_truth().with_columns(pl.col("split", "vq").cast(pl.String))
     for (split,), part in truth.filter(pl.col("split").is_in(["id", "ood"])).group_by("split"):
-        most = part["vq"].value_counts().sort("count", descending=True)["vq"][0]
+        # Of classes that are equally frequent the one that comes first.
+        most = max(samples.CLASSES["vq"], key=lambda name: (part["vq"] == name).sum())
         said = answers.join(part.select("utt_id"), on="utt_id", how="semi")["vq"]
         assert set(said) == {most}, split
 

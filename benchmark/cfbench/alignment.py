@@ -20,7 +20,7 @@ class Alignment:
         missing: How many utterances have no prediction.
         left_aside: How many predictions are of splits that were not asked for.
         held_back: How many are of utterances whose labels are held back, in any split.
-        problems: Missing and surplus utterances.
+        problems: Missing and surplus utterances, and tasks that the track does not ask.
     """
 
     rows: np.ndarray
@@ -56,6 +56,16 @@ def align(
     if set(splits) != set(protocol.splits):
         asked = found.filter(pl.col("split").is_in(list(splits)))
     problems: list[Problem] = []
+    track = protocol.track
+    for task_id in predictions.kinds:
+        if task_id not in track.tasks:
+            problems.append(
+                Problem(
+                    f"{predictions.table.name}: the predictions answer {task_id}, which "
+                    f"{track.name} does not ask",
+                    f"leave it out: --tasks {','.join(track.tasks)}",
+                )
+            )
     missing = asked["row"].null_count()
     if missing and not allow_missing:
         lacking = joined.filter(pl.col("row").is_null() & pl.col("split").is_in(list(splits)))

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from cfbench.metrics.probability import brier, confidence_bin, log_loss
 from cfbench.predictions import Kind, Predictions, softmax
 from cfbench.tables import column_bytes
 from cfbench.tallies import Answers, Floats, Ints, Losses, loss_level
-from cfbench.tasks import TRACING_IDS, Task, load_tasks, load_taxonomy
+from cfbench.tasks import TRACING_IDS, Task, Track, load_taxonomy
 
 GivenKind = Literal["labels", "probabilities", "logits", "derived"]
 
@@ -34,7 +34,8 @@ class GivenAnswers:
         kind: What the predictions hold of it; "derived" where spoof detection follows from the
             three tracing tasks.
         decided: Classes and losses.
-        scores: (utterances,), for spoof detection with scores: higher = more bona fide.
+        scores: (utterances,), of a detection task with scores: higher = more of its positive class,
+            of spoof detection more bona fide.
         llr: (utterances,), their log-likelihood ratios.
     """
 
@@ -65,10 +66,12 @@ class SplitData:
         sources: (utterances,), positions in `source_names`.
         subsets: (utterances,), positions in `subset_names`, -1 for none.
         kinds: (utterances,), the same for utterances of one source and the same true classes.
-        spoofed: (utterances,).
-        answers: By task id.
+        spoofed: (utterances,); everywhere where no task tells what is bona fide speech.
+        answers: By task id; of tasks that are asked of every utterance here.
         joint: Name to (utterances,) of truth values, if all tracing tasks are answered.
         missing: How many utterances have no prediction.
+        partial: For each answered task that is asked of some of the utterances only, its id to a
+            record of these alone.
     """
 
     name: str
@@ -84,6 +87,16 @@ class SplitData:
     answers: dict[str, GivenAnswers]
     joint: dict[str, NDArray[np.bool_]] | None
     missing: int
+    partial: Mapping[str, "SplitData"]
+
+    def of_task(self, task_id: str) -> "SplitData":
+        """The record that holds a task's answers."""
+        return self if task_id in self.answers else self.partial[task_id]
+
+    @property
+    def answered(self) -> list[str]:
+        """The tasks that are answered, of all utterances or of some."""
+        return [*self.answers, *self.partial]
 
     @cached_property
     def utterances_of_source(self) -> Ints:
@@ -114,12 +127,14 @@ class Said:
     """Predictions in the order of a protocol's utterances.
 
     Attributes:
+        tasks: By id.
         kinds: Task id to what is given of it.
         columns: Column name to (rows of the file,): float64, or int8 class indices of labels.
         rows: (utterances,), the row of each, or -1.
         derive_bin: Spoof detection is to follow from the three tracing tasks.
     """
 
+    tasks: Mapping[str, Task]
     kinds: Mapping[str, Kind]
     columns: Mapping[str, NDArray[Any]]
     rows: Ints
@@ -141,7 +156,11 @@ class Said:
 
     def of(self, utterances: NDArray[np.bool_]) -> "Said":
         """What was said of some of the utterances."""
-        return Said(self.kinds, self.columns, self.rows[utterances], self.derive_bin)
+        return replace(self, rows=self.rows[utterances])
+
+    def only(self, task_id: str) -> "Said":
+        """What was said of one task."""
+        return replace(self, kinds={task_id: self.kinds[task_id]}, derive_bin=False)
 
     def digest(self, utt_ids: pl.Series) -> str:
         """A SHA-256 of what was said, whatever file it came from and in whatever order.
@@ -183,40 +202,57 @@ def said(predictions: Predictions, rows: Ints, task_ids: Sequence[str]) -> Said:
             columns[name] = _enum_codes(column) if labels else column.to_numpy()
     kinds = {task_id: predictions.kinds[task_id] for task_id in task_ids}
     derive_bin = predictions.derive_bin and set(TRACING_IDS) <= set(task_ids)
-    return Said(kinds, columns, rows, derive_bin)
+    return Said(predictions.tasks, kinds, columns, rows, derive_bin)
 
 
-def split_data(frame: pl.DataFrame, name: str, everything: Said) -> SplitData:
+def split_data(frame: pl.DataFrame, name: str, track: Track, everything: Said) -> SplitData:
     """The arrays of one split.
 
     Args:
         frame: The protocol of all scored splits.
         name: The split.
+        track: Of the protocol.
         everything: What was said of the utterances of `frame`.
     """
     inside = (frame["split"] == name).to_numpy()
     here = everything
     if not inside.all():
         frame, here = frame.filter(inside), everything.of(inside)
+    whole, partial = {}, {}
+    for task_id, kind in here.kinds.items():
+        asked = frame[task_id].is_not_null().to_numpy()
+        if asked.all():
+            whole[task_id] = kind
+        elif asked.any():
+            rows = here.only(task_id).of(asked)
+            partial[task_id] = _split_data(frame.filter(asked), name, track, rows)
+    found = _split_data(frame, name, track, replace(here, kinds=whole))
+    return replace(found, partial=partial)
+
+
+def _split_data(frame: pl.DataFrame, name: str, track: Track, here: Said) -> SplitData:
+    """The arrays of utterances all of which are asked what is answered."""
     sources, source_names = dense_codes(frame["source"])
     subsets, subset_names = dense_codes(frame["subset"])
     groups, group_names = dense_codes_of_runs(frame["group"])
     truth = {
         task_id: _enum_codes(frame[task_id])
-        for task_id in load_tasks()
+        for task_id in track.known_tasks
         if not frame[task_id].null_count()
     }
-    spoofed = _spoofed(truth)
+    spoofed = _spoofed(truth, track, frame.height)
     kinds = sources * 2 + spoofed
-    for task_id in TRACING_IDS:
-        if task_id in truth:
-            kinds = kinds * len(load_tasks()[task_id].classes) + truth[task_id]
+    for task_id in truth:
+        if task_id != "bin":
+            # However many tasks there are, the numbers stay small.
+            kinds = renumber(kinds)[0] if task_id not in TRACING_IDS else kinds
+            kinds = kinds * len(track.known_tasks[task_id].classes) + truth[task_id]
     # numpy works without holding the interpreter, so tasks are worked on side by side.
     with ThreadPoolExecutor(max_workers=2) as pool:
         answers = dict(
             zip(
                 here.kinds,
-                pool.map(lambda t: _answers(load_tasks()[t], here, truth[t]), here.kinds),
+                pool.map(lambda t: _answers(here.tasks[t], here, truth[t]), here.kinds),
                 strict=True,
             )
         )
@@ -236,6 +272,7 @@ def split_data(frame: pl.DataFrame, name: str, everything: Said) -> SplitData:
         answers=answers,
         joint=_joint(answers),
         missing=int(here.missing.sum()),
+        partial={},
     )
 
 
@@ -243,11 +280,14 @@ def _enum_codes(column: pl.Series) -> NDArray[np.int8]:
     return column.to_physical().cast(pl.Int8).to_numpy()
 
 
-def _spoofed(truth: Mapping[str, NDArray[np.int8]]) -> NDArray[np.bool_]:
+def _spoofed(truth: Mapping[str, NDArray[np.int8]], track: Track, size: int) -> NDArray[np.bool_]:
     if "bin" in truth:
         return truth["bin"] == 0
-    tracing = next(truth[task_id] for task_id in TRACING_IDS if task_id in truth)
-    return tracing != 0
+    for task_id, classes in truth.items():
+        bonafide = track.known_tasks[task_id].bonafide
+        if bonafide is not None:
+            return classes != bonafide
+    return np.ones(size, dtype=bool)
 
 
 def _answers(task: Task, here: Said, truth: NDArray[np.int8]) -> GivenAnswers:
@@ -256,8 +296,8 @@ def _answers(task: Task, here: Said, truth: NDArray[np.int8]) -> GivenAnswers:
         codes = here.take(task.id)
         codes[here.missing] = len(task.classes)
         return GivenAnswers(task, kind, _of_task(task, here, truth, codes, None))
-    if task.id == "bin":
-        return _detection(task, kind, here.take("bin_bonafide"), here, truth)
+    if task.kind == "detection":
+        return _detection(task, kind, here.take(task.score_columns[0]), here, truth)
     return GivenAnswers(
         task, kind, _decided(task, here, truth, lambda part: _probabilities(task, here, part))
     )
@@ -279,10 +319,10 @@ def _detection(
             accepted = 1 / (1 + np.exp(-np.clip(accepted, -700, 700)))
         return [1 - accepted, accepted]
 
-    # At a probability of exactly one half an utterance is accepted.
+    # At a probability of exactly one half an utterance is accepted as positive.
     decided = _decided(task, here, truth, probabilities, ties_to_last=True)
     if here.any_missing:
-        # No answer is the worst one: a bona fide utterance at the bottom, a spoof at the top.
+        # No answer is the worst one: a positive utterance at the bottom, a negative at the top.
         worst = np.where(truth == 1, -np.inf, np.inf)
         scores, llr = (np.where(here.missing, worst, values) for values in (scores, llr))
     return GivenAnswers(task, kind, decided, scores, llr)
@@ -307,13 +347,13 @@ def _decided(
             np.copyto(of_truth, column, where=truth[part] == index)
             squares += column * column
         squared = brier(of_truth, squares)
-        if task.id == "bin":
+        if task.kind == "detection":
             squared /= 2
         if here.any_missing:
             missing = here.missing[part]
             code[missing] = len(task.classes)
             of_truth[missing], confidence[missing] = 0.0, 1.0
-            squared[missing] = 1.0 if task.id == "bin" else 2.0
+            squared[missing] = 1.0 if task.kind == "detection" else 2.0
         codes[part] = code
         loss = log_loss(of_truth)
         losses.log_loss[part], losses.levels[part] = fixed_point(loss), loss_level(loss)
@@ -331,8 +371,7 @@ def _of_task(
     losses: Losses | None,
 ) -> Answers:
     n_classes = len(task.classes)
-    bonafide = 0 if task.id in TRACING_IDS else None
-    return Answers(truth, codes, n_classes, n_classes + here.any_missing, bonafide, losses)
+    return Answers(truth, codes, n_classes, n_classes + here.any_missing, task.bonafide, losses)
 
 
 def _most_probable(
@@ -354,10 +393,10 @@ def _derived_detection(here: Said, truth: NDArray[np.int8]) -> GivenAnswers:
     for part in slices(truth.size):
         spoof = np.ones(truth[part].size)
         for task_id in TRACING_IDS:
-            real = _probabilities(load_tasks()[task_id], here, part)[0]
+            real = _probabilities(here.tasks[task_id], here, part)[0]
             spoof *= np.clip(1 - real, 0.0, 1.0)
         scores[part] = 1 - np.cbrt(spoof)
-    return _detection(load_tasks()["bin"], "derived", scores, here, truth)
+    return _detection(here.tasks["bin"], "derived", scores, here, truth)
 
 
 def _joint(answers: Mapping[str, GivenAnswers]) -> dict[str, NDArray[np.bool_]] | None:

@@ -1,7 +1,7 @@
 """`cfbench.score`: the same as `cfbench score`, from Python, on paths or frames."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ def read_protocol(
     Raises:
         CfbenchError: It cannot be found or read; names files, lines and ids.
     """
-    track = track if isinstance(track, Track) else find_track(os.fspath(track))
+    track = _track(track)
     found = find_protocol(protocol, track)
     if found is not None:
         return found
@@ -74,6 +74,7 @@ def read_predictions(
     format: str = "auto",
     logits: bool = False,
     tasks: Sequence[str] | None = None,
+    track: str | Track = DEFAULT_TRACK,
 ) -> Predictions:
     """Read predictions and check all that can be checked without the protocol.
 
@@ -82,11 +83,13 @@ def read_predictions(
         format: "csv", "tsv", "parquet", "jsonl", "authors", or "auto": by name.
         logits: The numbers are logits, not probabilities.
         tasks: Ids or names of the tasks to read; None for all that are answered.
+        track: The track whose tasks they may answer: its name, the path of its file, or itself.
 
     Raises:
         CfbenchError: All problems at once.
     """
-    return _read_predictions(_as_source(predictions), format, logits, _tasks(tasks))
+    known = _track(track).known_tasks
+    return _read_predictions(_as_source(predictions), format, logits, _tasks(tasks, known), known)
 
 
 def score(
@@ -159,12 +162,16 @@ def read_both(
     if isinstance(predictions, str | Path) and not Path(predictions).exists():
         raise missing_file(Path(predictions))
     problems: list[Problem] = []
+    asking = protocol.track if isinstance(protocol, Protocol) else _track(track)
+    wanted = _tasks(tasks, asking.known_tasks)
     # Reading does not hold the interpreter.
     with ThreadPoolExecutor(max_workers=1) as beside:
-        reading = beside.submit(_protocol, protocol, track)
+        reading = beside.submit(_protocol, protocol, asking)
         if not isinstance(predictions, Predictions):
             source = _as_source(predictions)
-            predictions, problems = inspect_predictions(source, format, logits, _tasks(tasks))
+            predictions, problems = inspect_predictions(
+                source, format, logits, wanted, asking.known_tasks
+            )
         known = reading.result()
     if problems:
         # Those of the ids are reported with them, not in a second run.
@@ -181,19 +188,29 @@ def check(
     format: str = "auto",
     logits: bool = False,
     allow_missing: bool = False,
+    track: str | Track = DEFAULT_TRACK,
 ) -> tuple[Predictions, list[Problem]]:
     """Read predictions and find all problems of values and, given a protocol, of ids.
+
+    Which tasks they may answer is told by the protocol's track, or else by `track`.
 
     Raises:
         CfbenchError: The file is no table of predictions at all.
     """
-    found, problems = inspect_predictions(_as_source(predictions), format, logits, _tasks(tasks))
+    known = (_track(track) if protocol is None else protocol.track).known_tasks
+    found, problems = inspect_predictions(
+        _as_source(predictions), format, logits, _tasks(tasks, known), known
+    )
     if protocol is not None:
         problems += _id_problems(found, protocol, splits, allow_missing)
     return found, problems
 
 
-def _protocol(protocol: Any, track: str | Track) -> Protocol:
+def _track(track: str | Track) -> Track:
+    return track if isinstance(track, Track) else find_track(os.fspath(track))
+
+
+def _protocol(protocol: Any, track: Track) -> Protocol:
     return protocol if isinstance(protocol, Protocol) else read_protocol(protocol, track)
 
 
@@ -207,10 +224,10 @@ def _id_problems(
     return align(predictions, protocol, scored, allow_missing).problems
 
 
-def _tasks(names: Sequence[str] | None) -> list[Task] | None:
+def _tasks(names: Sequence[str] | None, known: Mapping[str, Task]) -> list[Task] | None:
     if names is None:
         return None
-    return pick_tasks([names] if isinstance(names, str) else names)
+    return pick_tasks([names] if isinstance(names, str) else names, known)
 
 
 def _as_source(source: Any) -> str | Path | pl.DataFrame:

@@ -137,18 +137,19 @@ def compare(
         replicated(p, protocol, splits, allow_missing, replicates, seed) for p in (a, b)
     )
     found: list[TaskDifference] = []
+    answered_a, answered_b = ({t for d in data for t in d.answered} for data in (of_a, of_b))
+    if not answered_a & answered_b:
+        raise CfbenchError(
+            f"no task is answered by both: {', '.join(a.kinds)} and {', '.join(b.kinds)}",
+            "compare systems that answer the same task",
+        )
     for one, two in zip(of_a, of_b, strict=True):
-        both = [task_id for task_id in one.answers if task_id in two.answers]
-        if not both:
-            raise CfbenchError(
-                f"no task is answered by both: {', '.join(one.answers)} and "
-                f"{', '.join(two.answers)}",
-                "compare systems that answer the same task",
-            )
+        both = [task_id for task_id in one.answered if task_id in two.answered]
         rows = []
         for task_id in both:
-            key = Key(task_id, one.name, "macro_f1")
-            with_scores = key._replace(metric="eer")
+            task = protocol.track.known_tasks[task_id]
+            key = Key(task_id, one.name, task.headline_for_labels)
+            with_scores = key._replace(metric=task.headline)
             if with_scores in values_a.keys and with_scores in values_b.keys:
                 key = with_scores
             rows.append((key, difference(values_a, values_b, key)))
@@ -162,11 +163,10 @@ def compare(
                     told,
                     p_holm,
                     (_at(values_a, key), _at(values_b, key)),
-                    one,
-                    two,
+                    one.of_task(key.task),
+                    two.of_task(key.task),
                 )
             )
-    answered_a, answered_b = (set(data[0].answers) for data in (of_a, of_b))
     asked = protocol.only([data.name for data in of_a])
     return Comparison(
         track=protocol.track.name,

@@ -18,7 +18,7 @@ from cfbench.content import EMBEDDED_TRACK
 from cfbench.errors import CfbenchError, did_you_mean, name_some
 from cfbench.protocol import Protocol
 from cfbench.steps import Data, read_all
-from cfbench.tasks import Track, find_track, load_tasks
+from cfbench.tasks import Track, find_track
 
 if TYPE_CHECKING:
     import datasets
@@ -80,7 +80,7 @@ def load_dataset(
         "audio": {"path": datasets.Value("string"), "bytes": datasets.Value("binary")},
         **{name: datasets.Value("string") for name in ("speaker", "source", "group")},
         **{
-            task_id: datasets.ClassLabel(names=list(load_tasks()[task_id].class_names))
+            task_id: datasets.ClassLabel(names=list(track.known_tasks[task_id].class_names))
             for task_id in track.tasks
         },
     }

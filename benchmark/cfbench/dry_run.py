@@ -12,7 +12,7 @@ from cfbench.errors import CfbenchError, Problem, plural
 from cfbench.hub import weights as hub_weights
 from cfbench.mini import store
 from cfbench.sampling import draw
-from cfbench.steps import read_scored, read_training
+from cfbench.steps import check_asked, read_scored, read_training
 
 _BYTES = 4
 """Of a parameter in single precision, and of each number that the optimiser keeps of it."""
@@ -45,6 +45,10 @@ def describe(what: runs.Run) -> DryRun:
         missing.append(Problem(f"{what.folder}: not a folder", "name one with --out"))
     try:
         runs.check_folder(what)
+    except CfbenchError as error:
+        missing += error.problems
+    try:
+        check_asked(what.recipe, track)
     except CfbenchError as error:
         missing += error.problems
     if "train" in what.steps and what.model is None:

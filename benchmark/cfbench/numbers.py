@@ -6,17 +6,10 @@ from cfbench.errors import plural
 from cfbench.intervals import TOO_FEW_UNITS, percentile_interval
 from cfbench.scorecard import Interval, Number
 from cfbench.tallies import Floats, Values
+from cfbench.tasks import DECISION_METRICS
 from cfbench.windows import Resampling, Sampled, Window
 
-DECISION_METRICS = (
-    "macro_f1",
-    "macro_f1_spoofed",
-    "weighted_f1",
-    "accuracy",
-    "balanced_accuracy",
-)
 PROBABILITY_METRICS = ("log_loss", "brier", "ece")
-DETECTION_METRICS = ("eer", "eer_paper", "auroc", "min_dcf", "act_dcf", "cllr")
 NOT_RESAMPLED = {
     "ece": "a resample is less smooth than its sample, so its calibration error is higher",
     "eer_paper": "for parity only; eer has an interval",
@@ -68,7 +61,8 @@ def number_of(
     if sampled is None or key not in sampled.point:
         if scored.answers.kind == "labels":
             return Number(value=None, reason="only labels are given")
-        return Number(value=None, reason="only one of bona fide and spoof occurs")
+        other, positive = (cls.title.lower() for cls in scored.answers.task.classes)
+        return Number(value=None, reason=f"only one of {positive} and {other} occurs")
     return plain_number(
         sampled, key, scored.n_groups if n_units is None else n_units, resampling, metric, column
     )

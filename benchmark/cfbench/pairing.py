@@ -110,11 +110,17 @@ def replicated(
     columns: list[NDArray[np.floating]] = []
     for data in aligned_splits(predictions, protocol, splits, allow_missing):
         for task_id, (values, samples) in paired_values(data, Resampling(replicates, seed)).items():
-            for metric in ("eer", "macro_f1") if task_id == "bin" else ("macro_f1",):
+            task = protocol.track.known_tasks[task_id]
+            for metric in dict.fromkeys((task.headline, task.headline_for_labels)):
                 if metric in values:
                     keys.append(Key(task_id, data.name, metric))
                     point.append(float(values[metric][0]))
                     columns.append(samples.get(metric, np.full(replicates, np.nan)))
+    if not columns:
+        raise CfbenchError(
+            f"{predictions.table.name}: no utterance has a class of {', '.join(predictions.kinds)}",
+            "give the classes in the protocol, or compare on other splits",
+        )
     stacked = np.column_stack(columns).astype(np.float32)
     return Replicated(tuple(keys), np.array(point), stacked)
 
@@ -137,7 +143,7 @@ def aligned_splits(
         raise CfbenchError.of(alignment.problems)
     everything = said(predictions, alignment.rows, list(predictions.kinds))
     order = [name for name in protocol.track.splits if name in named]
-    return [split_data(asked.frame, name, everything) for name in order]
+    return [split_data(asked.frame, name, protocol.track, everything) for name in order]
 
 
 def difference(one: Replicated, two: Replicated, key: Key) -> Difference:

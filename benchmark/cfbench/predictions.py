@@ -2,11 +2,12 @@
 
 A predictions table has a column `utt_id` and, for each task that it answers, either hard labels
 (column `vq`) or a number for each class (`vq_real`, `vq_mvq`, `vq_svq`, `vq_sq`): probabilities,
-or logits if the reader is told so. Spoof detection needs `bin_bonafide` only: the probability
-that the utterance is bona fide, or (as a logit) its log-likelihood ratio.
+or logits if the reader is told so. A detection task needs the number of its positive class only:
+spoof detection `bin_bonafide`, the probability that the utterance is bona fide, or (as a logit)
+its log-likelihood ratio. Which tasks there are is told by the track.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -31,7 +32,9 @@ class Predictions:
 
     Attributes:
         frame: utt_id String, then for each task either its label column (an Enum of the task's
-            classes) or a Float64 column a class; for spoof detection `bin_bonafide` alone.
+            classes) or a Float64 column a class; for a detection task that of its positive class
+            alone, `bin_bonafide` for spoof detection.
+        tasks: The tasks that could be answered, by id, in the order in which they are reported.
         kinds: Task id to what is given of it, in the order in which tasks are reported.
         table: Where the rows come from, for messages.
         derive_bin: Spoof detection is not given, follows from the three tracing tasks, and is
@@ -40,6 +43,7 @@ class Predictions:
     """
 
     frame: pl.DataFrame
+    tasks: Mapping[str, Task]
     kinds: Mapping[str, Kind]
     table: Table
     derive_bin: bool = False
@@ -49,7 +53,7 @@ class Predictions:
         """The columns of `frame` that belong to a task."""
         if self.kinds[task_id] == "labels":
             return (task_id,)
-        return load_tasks()[task_id].score_columns
+        return self.tasks[task_id].score_columns
 
 
 def read_predictions(
@@ -57,6 +61,7 @@ def read_predictions(
     format: str = "auto",
     logits: bool = False,
     tasks: Sequence[Task] | None = None,
+    known: Mapping[str, Task] | None = None,
 ) -> Predictions:
     """Read predictions and check all that can be checked without the protocol.
 
@@ -65,11 +70,12 @@ def read_predictions(
         format: "csv", "tsv", "parquet", "jsonl", "authors", or "auto": by name.
         logits: The numbers are logits, not probabilities.
         tasks: Read these tasks only; None for all that the file answers.
+        known: The tasks that it may answer, a track's `known_tasks`; None for the four.
 
     Raises:
         CfbenchError: All problems of the file at once.
     """
-    predictions, problems = inspect_predictions(source, format, logits, tasks)
+    predictions, problems = inspect_predictions(source, format, logits, tasks, known)
     if problems:
         raise CfbenchError.of(problems)
     return predictions
@@ -80,6 +86,7 @@ def inspect_predictions(
     format: str = "auto",
     logits: bool = False,
     tasks: Sequence[Task] | None = None,
+    known: Mapping[str, Task] | None = None,
 ) -> tuple[Predictions, list[Problem]]:
     """Like `read_predictions`, but problems with values are returned, so that more can be added.
 
@@ -88,6 +95,9 @@ def inspect_predictions(
     """
     notes: tuple[str, ...] = ()
     problems: list[Problem] = []
+    known = load_tasks() if known is None else known
+    numbers = {column for task in known.values() for column in task.columns}
+    is_number = numbers.__contains__
     if isinstance(source, pl.DataFrame):
         table = frame_table(source, is_number)
     elif format == "authors" or (format == "auto" and Path(source).is_dir()):
@@ -95,12 +105,12 @@ def inspect_predictions(
     else:
         table = read_table(Path(source), is_number, format)
     problems += table.problems
-    wanted = list(load_tasks().values()) if tasks is None else list(tasks)
-    problems_of_columns = list(_column_problems(table))
+    wanted = list(known.values()) if tasks is None else list(tasks)
+    problems_of_columns = list(_column_problems(table, known))
     given = _given_kinds(table, wanted, logits)
     derive_bin = (
         "bin" not in given
-        and load_tasks()["bin"] in wanted
+        and any(task.id == "bin" for task in wanted)
         and all(given.get(task_id, "labels") != "labels" for task_id in TRACING_IDS)
     )
     if tasks is not None:
@@ -115,22 +125,19 @@ def inspect_predictions(
     if problems_of_columns:
         raise CfbenchError.of([*problems_of_columns, *problems])
     if not given:
+        some = _example(wanted or known.values())
         raise CfbenchError(
             f"{table.name}: no column answers a task",
-            "for example vq (labels), or vq_real, vq_mvq, vq_svq, vq_sq (probabilities)",
+            f"for example {some.label_column} (labels), or {', '.join(some.score_columns)} "
+            "(probabilities)",
         )
     columns = [table.frame["utt_id"].cast(pl.String)]
     for task in wanted:
         if task.id in given:
             columns += _task_columns(table, task, given[task.id], problems)
-    predictions = Predictions(pl.DataFrame(columns), given, table, derive_bin, notes)
+    predictions = Predictions(pl.DataFrame(columns), known, given, table, derive_bin, notes)
     problems += _id_problems(predictions)
     return predictions, problems
-
-
-def is_number(column: str) -> bool:
-    """Whether a predictions column of this name holds numbers."""
-    return any(column in task.columns for task in load_tasks().values())
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -146,8 +153,13 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return shifted / shifted.sum(axis=0)
 
 
-def _column_problems(table: Table) -> list[Problem]:
-    tasks = load_tasks().values()
+def _example(tasks: Collection[Task]) -> Task:
+    """The task that shows best how columns are called: one with a column a class."""
+    return min(tasks, key=lambda task: task.kind == "detection")
+
+
+def _column_problems(table: Table, by_id: Mapping[str, Task]) -> list[Problem]:
+    tasks = by_id.values()
     known = ["utt_id", *(c for task in tasks for c in (task.label_column, *task.columns))]
     there = set(table.frame.columns)
     by_alias = {
@@ -159,7 +171,8 @@ def _column_problems(table: Table) -> list[Problem]:
         Problem(
             f"{table.name}: unknown column '{clip(name)}'"
             + did_you_mean(by_alias.get(name.casefold(), name), known),
-            "known columns: utt_id, a task (bin, vq, aux, dec) or a task and class (vq_mvq)",
+            f"known columns: utt_id, a task ({', '.join(by_id)}) or a task and class "
+            f"({_example(tasks).columns[1]})",
         )
         for name in table.frame.columns
         if name not in known
@@ -222,9 +235,10 @@ def _task_columns(table: Table, task: Task, kind: Kind, problems: list[Problem])
                     problems,
                     pl.Series(total),
                 )
-        if task.id == "bin":
-            spoof, bonafide = (table.frame[name] for name in task.columns)
-            return [(bonafide - spoof).alias("bin_bonafide")] if kind == "logits" else [bonafide]
+        if task.kind == "detection":
+            other, positive = (table.frame[name] for name in task.columns)
+            ratio = (positive - other).alias(positive.name)
+            return [ratio] if kind == "logits" else [positive]
     return columns
 
 

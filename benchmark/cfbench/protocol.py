@@ -10,6 +10,7 @@ A protocol is one frame with a row an utterance, whatever list it was read from:
 | source | String | the codec or generator that made it; the origin corpus of bona fide speech |
 | group | String | what is resampled for intervals: source utterance or generator |
 | bin, vq, aux, dec | Enum | the true class; null where the track does not have the task |
+| each task of the track's own | Enum | the same; null too where a partial task is not asked |
 | speaker | String | null where it is not known |
 """
 
@@ -26,12 +27,11 @@ import polars as pl
 from cfbench import content, protocol_lists
 from cfbench.errors import CfbenchError, Problem, did_you_mean, name_some, plural
 from cfbench.tables import FORMATS, Table, column_bytes, frame_table, missing_file, read_table
-from cfbench.tasks import TASK_IDS, TRACING_IDS, Track, load_tasks
+from cfbench.tasks import BASE_COLUMNS, TASK_IDS, Task, Track
 
-COLUMNS = ("utt_id", "split", "subset", "source", "group", *TASK_IDS, "speaker")
+COLUMNS = (*BASE_COLUMNS[:-1], *TASK_IDS, BASE_COLUMNS[-1])
+"""The columns of a protocol whose track brings no tasks of its own."""
 
-# Speakers do not bear on a score, and the lists differ in whether they name them.
-_DIGESTED = ("utt_id", "subset", "source", "group", *TASK_IDS)
 _CONTROL = r"[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]"
 _REQUIRED = ("utt_id", "split", "source", "group")
 
@@ -57,6 +57,11 @@ class Protocol:
         default_factory=lambda: pl.DataFrame(schema={"utt_id": pl.String, "split": pl.String})
     )
 
+    @property
+    def tasks(self) -> list[Task]:
+        """The tasks that the track asks, in the order in which they are reported."""
+        return [task for task in self.track.known_tasks.values() if task.id in self.track.tasks]
+
     @cached_property
     def splits(self) -> tuple[str, ...]:
         """The splits that have utterances, in the track's order."""
@@ -71,7 +76,9 @@ class Protocol:
     @cached_property
     def digests(self) -> Mapping[str, str]:
         """A SHA-256 of each split's utterances and truth, independent of the order of rows."""
-        return {name: _digest(self.split(name)) for name in self.splits}
+        # Speakers do not bear on a score, and the lists differ in whether they name them.
+        names = ["utt_id", "subset", "source", "group", *self.track.known_tasks]
+        return {name: _digest(self.split(name), names) for name in self.splits}
 
     def split(self, name: str) -> pl.DataFrame:
         """The rows of one split, sorted by utt_id."""
@@ -102,6 +109,11 @@ class Protocol:
         return sorted([*self.frame["utt_id"], *self.held_back["utt_id"]])
 
 
+def columns(track: Track) -> tuple[str, ...]:
+    """The columns of a protocol of a track: a column a task that it knows, asked or not."""
+    return (*BASE_COLUMNS[:-1], *track.known_tasks, BASE_COLUMNS[-1])
+
+
 @dataclass(frozen=True, eq=False)
 class _Part:
     """The rows of one list or table; `where` says in which lines some of them stand."""
@@ -116,8 +128,8 @@ def read_protocol(path: str | Path | pl.DataFrame, track: Track) -> Protocol:
 
     Args:
         path: A list in any form that the authors, the Hub or cfbench use; a folder that holds
-            the track's lists (itself or one level below); or a frame with the columns of
-            `COLUMNS` (subset, speaker and the tasks that the track lacks may be absent).
+            the track's lists (itself or one level below); or a frame with these `columns`
+            (subset, speaker and the tasks that the track lacks may be absent).
         track: Decides splits and subsets.
 
     Raises:
@@ -215,13 +227,25 @@ def summarise(protocol: Protocol) -> dict[str, Any]:
     splits = {}
     for name in protocol.splits:
         frame = protocol.split(name)
-        tasks = [task_id for task_id in TASK_IDS if frame[task_id].null_count() < frame.height]
-        made = [pl.col(t).filter(pl.col("bin") == "spoof").first().alias(t) for t in TRACING_IDS]
+        tasks = [
+            task
+            for task in protocol.track.known_tasks.values()
+            if frame[task.id].null_count() < frame.height
+        ]
+        # What a source makes; the class of bona fide speech is not of its making.
+        made = {
+            task.id: pl.col(task.id).filter(pl.col(task.id) != "real")
+            if task.kind == "tracing"
+            else pl.col(task.id)
+            for task in protocol.track.known_tasks.values()
+            if task.id != "bin"
+        }
         sources = frame.group_by("source").agg(
             pl.col("subset").first(),
+            pl.len().alias("utterances"),
             (pl.col("bin") == "spoof").sum().alias("spoof"),
             (pl.col("bin") == "bonafide").sum().alias("bonafide"),
-            *made,
+            *(classes.drop_nulls().first() for classes in made.values()),
         )
         splits[name] = {
             "utterances": frame.height,
@@ -229,14 +253,11 @@ def summarise(protocol: Protocol) -> dict[str, Any]:
             "digest": protocol.digests[name],
             "published": protocol.track.published_name(name, protocol.digests[name]),
             "classes": {
-                task_id: {
-                    cls: int((frame[task_id] == cls).sum())
-                    for cls in load_tasks()[task_id].class_names
-                }
-                for task_id in tasks
+                task.id: {cls: int((frame[task.id] == cls).sum()) for cls in task.class_names}
+                for task in tasks
             },
             "sources": sources.sort("source")
-            .with_columns(pl.col(TRACING_IDS).cast(pl.String))
+            .with_columns(pl.col(list(made)).cast(pl.String))
             .to_dicts(),
         }
     return {"track": protocol.track.name, "files": list(protocol.files), "splits": splits}
@@ -285,7 +306,8 @@ def _first_there(places: Sequence[Path], names: Sequence[str]) -> Path | None:
 
 
 def _check_contained(part: _Part, whole: _Part) -> None:
-    strange = part.frame.join(whole.frame, on=COLUMNS, how="anti", nulls_equal=True)
+    alike = [name for name in part.frame.columns if name != "line"]
+    strange = part.frame.join(whole.frame, on=alike, how="anti", nulls_equal=True)
     if strange.height:
         raise CfbenchError(
             f"{part.name}: {plural(strange.height, 'row contradicts|rows contradict')} "
@@ -298,6 +320,12 @@ def _read_list(path: Path, track: Track) -> _Part:
     suffixes = [suffix.casefold().removeprefix(".") for suffix in path.suffixes]
     if set(suffixes) & set(FORMATS):
         return _from_table(read_table(path, _never), track)
+    if track.own_tasks:
+        own = ", ".join(task.id for task in track.own_tasks)
+        raise CfbenchError(
+            f"{path}: a list of CodecFake+ has no classes of {own}, which {track.name} asks",
+            "give the protocol as a table: .csv, .tsv, .jsonl or .parquet",
+        )
     frame = protocol_lists.read_list(path, track)
     return _Part(str(path), frame, lambda rows: [f"line {frame['line'][row]}" for row in rows])
 
@@ -307,11 +335,11 @@ def _never(_: str) -> bool:
 
 
 def _from_table(table: Table, track: Track) -> _Part:
-    frame = table.frame
+    frame, known_columns = table.frame, columns(track)
     problems = [
-        Problem(f"{table.name}: unknown column '{name}'{did_you_mean(name, COLUMNS)}")
+        Problem(f"{table.name}: unknown column '{name}'{did_you_mean(name, known_columns)}")
         for name in frame.columns
-        if name not in COLUMNS
+        if name not in known_columns
     ] + [
         Problem(f"{table.name}: the column {name} is missing")
         for name in (*_REQUIRED, *track.tasks)
@@ -319,9 +347,14 @@ def _from_table(table: Table, track: Track) -> _Part:
     ]
     if problems:
         raise CfbenchError.of(problems)
-    absent = [pl.lit(None, pl.String).alias(c) for c in COLUMNS if c not in frame.columns]
-    frame = frame.with_columns(*absent).select(pl.col(COLUMNS).cast(pl.String))
-    for name in (*_REQUIRED, *track.tasks):
+    absent = [pl.lit(None, pl.String).alias(c) for c in known_columns if c not in frame.columns]
+    frame = frame.with_columns(*absent).select(pl.col(known_columns).cast(pl.String))
+    partial = [task_id for task_id in track.tasks if track.known_tasks[task_id].partial]
+    # An empty cell says that a partial task is not asked of this utterance.
+    frame = frame.with_columns(
+        pl.when(pl.col(name).str.strip_chars() != "").then(pl.col(name)) for name in partial
+    )
+    for name in (*_REQUIRED, *(task_id for task_id in track.tasks if task_id not in partial)):
         empty = (frame[name].is_null() | (frame[name].str.strip_chars() == "")).arg_true()
         if len(empty):
             places = name_some(table.where(empty.head(5).to_list()), len(empty))
@@ -352,7 +385,7 @@ def _from_table(table: Table, track: Track) -> _Part:
                 )
             )
     for task_id in track.tasks:
-        task = load_tasks()[task_id]
+        task = track.known_tasks[task_id]
         labels = frame[task_id].drop_nulls().unique().sort().to_list()
         named = {label: task.class_index(label) for label in labels if label.strip()}
         for label, index in named.items():
@@ -379,10 +412,11 @@ def _from_table(table: Table, track: Track) -> _Part:
 
 
 def _check_bona_fide(frame: pl.DataFrame, table: Table, track: Track) -> None:
-    tasks = [task_id for task_id in TRACING_IDS if task_id in track.tasks]
     if "bin" not in track.tasks:
         return
-    for task_id in tasks:
+    for task_id in track.tasks:
+        if track.known_tasks[task_id].kind != "tracing":
+            continue
         rows = ((frame["bin"] == "bonafide") != (frame[task_id] == "real")).arg_true()
         if len(rows):
             raise CfbenchError(
@@ -393,7 +427,8 @@ def _check_bona_fide(frame: pl.DataFrame, table: Table, track: Track) -> None:
 
 def _finished(parts: Sequence[_Part], track: Track) -> pl.DataFrame:
     """One frame of the columns, sorted by utt_id, after the ids are found to be unique."""
-    frame = pl.concat([part.frame.select(COLUMNS) for part in parts]).sort("utt_id")
+    names = columns(track)
+    frame = pl.concat([part.frame.select(names) for part in parts]).sort("utt_id")
     twice = frame.select(pl.col("utt_id") == pl.col("utt_id").shift()).to_series()
     if twice.any():
         again = frame["utt_id"].filter(twice).unique(maintain_order=True)
@@ -410,17 +445,17 @@ def _finished(parts: Sequence[_Part], track: Track) -> pl.DataFrame:
             "an utterance has one row",
         )
     enums = {"split": pl.Enum(list(track.splits))} | {
-        task.id: pl.Enum(task.class_names) for task in load_tasks().values()
+        task.id: pl.Enum(task.class_names) for task in track.known_tasks.values()
     }
     return frame.select(
-        pl.col(name).cast(enums[name]) if name in enums else pl.col(name) for name in COLUMNS
+        pl.col(name).cast(enums[name]) if name in enums else pl.col(name) for name in names
     )
 
 
-def _digest(frame: pl.DataFrame) -> str:
+def _digest(frame: pl.DataFrame, names: Sequence[str]) -> str:
     """Hashes each column's name and its values, in the order of utt_id."""
     hashed = hashlib.sha256()
-    for name in _DIGESTED:
+    for name in names:
         hashed.update(f"{name}\n".encode())
         if frame[name].null_count() < frame.height:
             hashed.update(column_bytes(frame[name]))

@@ -27,7 +27,16 @@ from cfbench.files import write_text
 from cfbench.hub import weights as hub_weights
 from cfbench.mini import store
 from cfbench.recipes import SHIPPED, Recipe, find_recipe
-from cfbench.steps import Data, Machine, Predicted, Prediction, predict, read_scored, train
+from cfbench.steps import (
+    Data,
+    Machine,
+    Predicted,
+    Prediction,
+    check_asked,
+    predict,
+    read_scored,
+    train,
+)
 
 if TYPE_CHECKING:
     from cfbench.inference import Share
@@ -118,6 +127,7 @@ def run(what: Run, watch: Watch = Watch()) -> Finished:
         CfbenchError: Something is missing or cannot be read; the folder holds another run.
     """
     check_folder(what)
+    check_asked(what.recipe, what.data.track)
     with _logging_to(what):
         return _run(what, watch)
 

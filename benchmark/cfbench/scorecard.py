@@ -5,14 +5,15 @@
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from cfbench.errors import CfbenchError, clip
-from cfbench.metrics.catalogue import METRICS
-from cfbench.tasks import TASK_IDS
+from cfbench.metrics.catalogue import METRICS, OF_ANY_DETECTION
+from cfbench.tasks import SCORE_METRICS, TASK_IDS, Task, load_tasks
 
 SCHEMA_VERSION: Literal["1"] = "1"
 
@@ -20,10 +21,17 @@ SCHEMA_VERSION: Literal["1"] = "1"
 _Value = TypeVar("_Value")
 
 
+_PLACES = {key: place for place, key in enumerate((*TASK_IDS, *METRICS))}
+
+
 def _in_order(values: dict[str, _Value]) -> dict[str, _Value]:
-    """Tasks and metrics in the order in which they are reported; JSON has them sorted."""
-    order = [*TASK_IDS, *METRICS]
-    return {key: values[key] for key in sorted(values, key=order.index)}
+    """Tasks and metrics in the order in which they are reported; JSON has them sorted.
+
+    Tasks of a track's own come after the four, by id.
+    """
+    return {
+        key: values[key] for key in sorted(values, key=lambda k: (_PLACES.get(k, len(_PLACES)), k))
+    }
 
 
 class _Part(BaseModel):
@@ -289,6 +297,19 @@ def json_schema() -> str:
     return json.dumps(Scorecard.model_json_schema(), sort_keys=True, indent=1) + "\n"
 
 
-def catalogue() -> dict[str, Metric]:
-    """The descriptions of all metrics, by key."""
-    return {key: Metric(**info._asdict()) for key, info in METRICS.items()}
+def catalogue(tasks: Sequence[Task] = ()) -> dict[str, Metric]:
+    """The descriptions of metrics, by key.
+
+    Args:
+        tasks: Those of a scorecard. The metrics of the four tasks are always there, what only
+            others ask for where one of these does; and where one of these is another detection
+            task, definitions speak of its classes too.
+    """
+    asked = {metric for task in (*load_tasks().values(), *tasks) for metric in task.metrics}
+    general = any(task.kind == "detection" and task.id not in TASK_IDS for task in tasks)
+    told = OF_ANY_DETECTION if general else {}
+    return {
+        key: Metric(**info._replace(definition=told.get(key, info.definition))._asdict())
+        for key, info in METRICS.items()
+        if key not in SCORE_METRICS or key in asked
+    }

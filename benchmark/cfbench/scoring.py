@@ -21,10 +21,8 @@ from cfbench.intervals import (
 from cfbench.metrics import confusion as decisions
 from cfbench.metrics.catalogue import METRICS
 from cfbench.metrics.detection import det_curve, equal_error_rate
-from cfbench.metrics.trivial import trivial_confusions
+from cfbench.metrics.trivial import SAYS_NOTHING, trivial_confusions
 from cfbench.numbers import (
-    DECISION_METRICS,
-    DETECTION_METRICS,
     JOINT_METRICS,
     PROBABILITY_METRICS,
     number_of,
@@ -51,7 +49,7 @@ from cfbench.scorecard import (
     catalogue,
 )
 from cfbench.tallies import Values
-from cfbench.tasks import Task, Track, load_tasks
+from cfbench.tasks import DECISION_METRICS, SCORE_METRICS, Task, Track
 from cfbench.windows import (
     OVERALL,
     SUBSET,
@@ -102,12 +100,6 @@ def score(
     alignment = align(predictions, protocol, splits, allow_missing)
     if alignment.problems:
         raise CfbenchError.of(alignment.problems)
-    for task_id in predictions.kinds:
-        if task_id not in track.tasks:
-            raise CfbenchError(
-                f"the predictions answer {task_id}, which {track.name} does not ask",
-                f"leave it out: --tasks {','.join(track.tasks)}",
-            )
     everything = said(predictions, alignment.rows, list(predictions.kinds))
     order = [name for name in track.splits if name in splits]
     resampling = Resampling(bootstrap, seed)
@@ -115,8 +107,13 @@ def score(
     with ThreadPoolExecutor(max_workers=1) as beside:
         digest = beside.submit(everything.digest, asked.frame["utt_id"])
         digests = beside.submit(lambda: asked.digests)
-        data = {name: split_data(asked.frame, name, everything) for name in order}
+        data = {name: split_data(asked.frame, name, track, everything) for name in order}
         tasks, joint = _score_splits(track, data, resampling)
+    if not tasks:
+        raise CfbenchError(
+            f"no utterance of {', '.join(order)} has a class of {', '.join(predictions.kinds)}",
+            "give the classes in the protocol, or score other splits",
+        )
     protocol_of_splits = {
         name: ScoredSplit(
             utterances=of_split.size,
@@ -128,7 +125,7 @@ def score(
         )
         for name, of_split in data.items()
     }
-    notes = _warnings(track, protocol_of_splits, tasks, resampling)
+    notes = _warnings(track, protocol_of_splits, tasks, list(predictions.kinds), resampling)
     if alignment.left_aside:
         told = plural(alignment.left_aside, "prediction was|predictions were")
         notes.insert(0, f"{told} left aside: of splits that are not scored")
@@ -145,7 +142,7 @@ def score(
             held_back=alignment.held_back,
         ),
         settings=Settings(bootstrap=bootstrap, seed=seed, level=LEVEL, allow_missing=allow_missing),
-        metrics=catalogue(),
+        metrics=catalogue([track.known_tasks[task_id] for task_id in tasks]),
         tasks=tasks,
         joint=joint,
         notes=tuple(notes),
@@ -166,35 +163,40 @@ def _score_splits(
     scored: dict[str, dict[str, SplitScore]] = {}
     overall: dict[str, dict[str, Window]] = {}
     joint: dict[str, JointScore] = {}
-    transfer: ThresholdTransfer | None = None
-    threshold: float | None = None
+    transfers: dict[str, ThresholdTransfer] = {}
+    thresholds: dict[str, float] = {}
     for name, of_split in data.items():
         windows, joint_window = split_windows(
             of_split,
             resampling,
             without_largest=name != track.scored[0],
-            threshold=threshold,
+            thresholds=thresholds,
         )
         for task_id, parts in windows.items():
-            scored.setdefault(task_id, {})[name] = _split_score(of_split, parts, resampling)
+            scored.setdefault(task_id, {})[name] = _split_score(
+                of_split.of_task(task_id), parts, resampling
+            )
             overall.setdefault(task_id, {})[name] = parts[OVERALL]
         if joint_window is not None:
             joint[name] = _joint_score(joint_window, resampling)
-        window = overall.get("bin", {}).get(name)
-        if window is None or window.detection_tally is None:
-            continue
-        if name == first:
-            # Infinite where every bona fide utterance is missing: then nothing is transferred.
-            found = window.detection_tally.equal_error.threshold
-            threshold = found if np.isfinite(found) else None
-        elif threshold is not None and transfer is None:
-            transfer = _transfer(window, threshold, first, name, resampling)
+        for task_id, parts in windows.items():
+            window = parts[OVERALL]
+            if window.detection_tally is None:
+                continue
+            if name == first:
+                # Infinite where every positive utterance is missing: then nothing is transferred.
+                found = window.detection_tally.equal_error.threshold
+                if np.isfinite(found):
+                    thresholds[task_id] = found
+            elif task_id in thresholds and task_id not in transfers:
+                threshold = thresholds[task_id]
+                transfers[task_id] = _transfer(window, threshold, first, name, resampling)
     tasks = {
         task_id: _task_score(
-            load_tasks()[task_id],
+            track.known_tasks[task_id],
             by_split,
             overall[task_id],
-            transfer if task_id == "bin" else None,
+            transfers.get(task_id),
             resampling,
         )
         for task_id, by_split in scored.items()
@@ -239,13 +241,11 @@ def _view(scored: Window, resampling: Resampling) -> View:
     metrics = {
         name: number_of(scored.decisions, name, scored, resampling)
         for name in DECISION_METRICS + PROBABILITY_METRICS
-        if name != "macro_f1_spoofed" or scored.answers.decided.bonafide is not None
+        if name != "macro_f1_spoofed" or task.bonafide is not None
     }
-    if task.id == "bin":
-        metrics |= {
-            name: number_of(scored.detection, name, scored, resampling)
-            for name in DETECTION_METRICS
-        }
+    metrics |= {
+        name: number_of(scored.detection, name, scored, resampling) for name in task.metrics
+    }
     classes = tuple(
         ClassScore(
             name=name,
@@ -330,7 +330,7 @@ def _source_scores(
 def _source_eers(data: SplitData, scored: Window) -> dict[int, Number]:
     """The EER of each source's spoofs against all bona fide utterances of the split."""
     tally = scored.detection_tally
-    if tally is None or scored.answers.scores is None:
+    if scored.answers.task.id != "bin" or tally is None or scored.answers.scores is None:
         return {}
     found = {}
     spoofed = np.flatnonzero(data.spoofed)
@@ -338,7 +338,7 @@ def _source_eers(data: SplitData, scored: Window) -> dict[int, Number]:
     ends = np.cumsum(np.bincount(data.sources[spoofed], minlength=len(data.source_names)))
     for index, rows in enumerate(np.split(by_source, ends[:-1])):
         if rows.size:
-            curve = det_curve(tally.bonafide, np.sort(scored.answers.scores[rows]))
+            curve = det_curve(tally.positive, np.sort(scored.answers.scores[rows]))
             found[index] = Number(
                 value=equal_error_rate(curve).value,
                 interval_reason="not resampled by source; the share of right answers is",
@@ -348,11 +348,7 @@ def _source_eers(data: SplitData, scored: Window) -> dict[int, Number]:
 
 def _trivial(scored: Window) -> dict[str, dict[str, float | None]]:
     task = scored.answers.task
-    bonafide = task.class_names.index("bonafide" if task.id == "bin" else "real")
-    confusions = trivial_confusions(scored.decisions.point["support"][0], bonafide)
-    if task.id == "bin":
-        # A perfect detector is no trivial predictor of detection.
-        del confusions["detector"]
+    confusions = trivial_confusions(scored.decisions.point["support"][0], task.bonafide)
     found: dict[str, dict[str, float | None]] = {}
     for name, confusion in confusions.items():
         values = {
@@ -361,12 +357,12 @@ def _trivial(scored: Window) -> dict[str, dict[str, float | None]]:
             "accuracy": decisions.accuracy(confusion),
             "balanced_accuracy": decisions.balanced_accuracy(confusion),
         }
-        if task.id == "bin":
-            # Scores that say nothing are all tied, or in random order.
-            values["eer"] = np.array(0.5 if scored.detection is not None else np.nan)
-        else:
+        if task.headline in SAYS_NOTHING:
+            expected = SAYS_NOTHING[task.headline][name]
+            values[task.headline] = np.array(expected if scored.detection is not None else np.nan)
+        if task.bonafide is not None:
             spoofed = decisions.support(confusion) > 0
-            spoofed[bonafide] = False
+            spoofed[task.bonafide] = False
             values["macro_f1_spoofed"] = decisions.macro_f1(confusion, spoofed)
         found[name] = {key: _or_none(float(value)) for key, value in values.items()}
     return found
@@ -430,7 +426,7 @@ def _drop(first: Window, second: Window, metric: str, resampling: Resampling) ->
     """The first split's value less the second's, so signed that positive means worse."""
     sign = 1.0 if METRICS[metric].direction == "higher" else -1.0
     pair = [
-        scored.detection if metric in DETECTION_METRICS else scored.decisions
+        scored.detection if metric in SCORE_METRICS else scored.decisions
         for scored in (first, second)
     ]
     one, two = pair
@@ -456,6 +452,7 @@ def _warnings(
     track: Track,
     protocol: dict[str, ScoredSplit],
     tasks: dict[str, TaskScore],
+    answered: Sequence[str],
     resampling: Resampling,
 ) -> list[str]:
     notes = []
@@ -471,6 +468,16 @@ def _warnings(
                 "wrong"
             )
         notes += [f"{name}: {note}" for note in _group_notes(split.groups, resampling)]
+    for task_id in answered:
+        scored = tasks[task_id].splits if task_id in tasks else {}
+        for name, split in protocol.items():
+            asked = scored[name].overall.utterances if name in scored else 0
+            if asked < split.utterances:
+                notes.append(
+                    f"{task_id}, {name}: asked of {asked:,} of "
+                    f"{plural(split.utterances, 'utterance')}: the others have no class of it in "
+                    "the protocol"
+                )
     for task_id, task in tasks.items():
         for name, scores in task.splits.items():
             detector = scores.trivial.get("detector", {}).get("macro_f1")

@@ -17,7 +17,7 @@ from cfbench.mini import store
 from cfbench.protocol import Protocol, find_list, read_protocol
 from cfbench.recipes import PredictionPrecision as Precision
 from cfbench.recipes import Recipe
-from cfbench.tasks import Track
+from cfbench.tasks import TASK_IDS, Track
 
 if TYPE_CHECKING:
     from cfbench.inference import Joined, Outcome, Plan, Share
@@ -141,6 +141,22 @@ def read_training(recipe: Recipe, data: Data) -> tuple[pl.DataFrame, pl.DataFram
     )
 
 
+def check_asked(recipe: Recipe, track: Track) -> None:
+    """Refuse a recipe for a track that does not ask what it answers.
+
+    Raises:
+        CfbenchError: Names the tasks.
+    """
+    lacking = [task_id for task_id in recipe.model.tasks if task_id not in track.tasks]
+    if lacking:
+        raise CfbenchError(
+            f"{recipe.name}: answers {', '.join(lacking)}, which {track.name} does not ask: it "
+            f"asks {', '.join(track.tasks)}",
+            f"baselines answer {', '.join(TASK_IDS)} and no other task: choose those that the "
+            "track asks (--set 'model.tasks=[...]'), or score predictions of another system",
+        )
+
+
 def _training_rows(data: Data, split: str, lists: Sequence[str]) -> pl.DataFrame:
     # A track's own table has its splits: lists that the environment names are of another track.
     own = data.protocol is None and data.track.protocol is not None
@@ -202,6 +218,7 @@ def train(
     Returns:
         The folder of the trained model.
     """
+    check_asked(recipe, data.track)
     _unpack_first(data, ("train", "dev"), machine, unpacking)
     material = find_material(recipe, data)
     if recipe.model.kind == "log-mel-logistic":
@@ -324,6 +341,12 @@ def predict(
         problem = data.missing(found.missing)
         raise CfbenchError(problem.message, problem.hint)
     predictor, said = load_predictor(model, state.device, how.precision, how.compile)
+    if not set(predictor.tasks) & set(protocol.track.tasks):
+        raise CfbenchError(
+            f"{model}: answers {', '.join(predictor.tasks)}, and {protocol.track.name} asks "
+            f"{', '.join(protocol.track.tasks)}",
+            f"models of cfbench answer {', '.join(TASK_IDS)} and no other task",
+        )
     plan = inference.Plan(
         utt_ids=utt_ids,
         paths=[found.paths.get(utt_id) for utt_id in utt_ids],

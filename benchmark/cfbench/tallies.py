@@ -5,7 +5,7 @@ holds a table of sums by unit for each thing that metrics need; a resample is a 
 its rows, so that the point estimate (all weights one) and 1,000 replicates share their formulas.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,6 +29,7 @@ from cfbench.metrics.detection import (
     detection_cost,
     equal_error_rate,
     equal_error_rate_of_paper,
+    false_positive_rate_at_95,
     llr_cost,
     min_dcf,
 )
@@ -79,7 +80,7 @@ class Answers:
         codes: int8, (utterances,), answered class indices; `n_classes` where there is none.
         n_classes: K.
         n_answers: K, or K + 1 where answers may be missing.
-        bonafide: The class of bona fide speech, if there is more than one class of spoofs.
+        bonafide: The class of bona fide speech in a tracing task, else None.
         losses: None where only labels are given.
     """
 
@@ -231,14 +232,16 @@ def _loss_table(losses: Losses, units: Ints | None, n_units: int) -> Floats:
 
 
 class DetectionTally:
-    """Scores of spoof detection by unit.
+    """Scores of a detection task by unit.
 
     Args:
-        scores: (utterances,), higher = more bona fide; infinite where there is no answer.
+        scores: (utterances,), higher = more of the positive class; infinite where there is no
+            answer.
         llr: (utterances,), log-likelihood ratios.
-        is_bonafide: (utterances,); both classes must occur.
+        is_positive: (utterances,); both classes must occur.
         units: (utterances,).
         n_units: How many units there are.
+        metrics: Those that are wanted.
         fixed_threshold: A threshold from elsewhere whose error rates are wanted, or None.
         blocks: About how many blocks to cut the scores into.
         paired: As for `DecisionTally`.
@@ -248,23 +251,27 @@ class DetectionTally:
         self,
         scores: Floats,
         llr: Floats,
-        is_bonafide: NDArray[np.bool_],
+        is_positive: NDArray[np.bool_],
         units: Ints,
         n_units: int,
+        metrics: Collection[str],
         fixed_threshold: float | None,
         blocks: int,
         paired: bool = False,
     ) -> None:
-        rows = [np.flatnonzero(side) for side in (is_bonafide, ~is_bonafide)]
+        rows = [np.flatnonzero(side) for side in (is_positive, ~is_positive)]
         orders = [side[np.argsort(scores[side])] for side in rows]
-        self.bonafide, self.spoof = (scores[order] for order in orders)
-        curve = det_curve(self.bonafide, self.spoof)
+        self.positive, self.negative = (scores[order] for order in orders)
+        curve = det_curve(self.positive, self.negative)
         self.equal_error = equal_error_rate(curve)
-        self.min_dcf = min_dcf(curve)
-        around = (self.equal_error.threshold, self.min_dcf.threshold)
-        self.blocks = ScoreBlocks(self.bonafide, self.spoof, curve, around, blocks)
+        # What is found by its threshold on the curve.
+        searched = {"min_dcf": min_dcf, "fpr95": false_positive_rate_at_95}
+        self.searched = {name: find(curve) for name, find in searched.items() if name in metrics}
+        around = (self.equal_error.threshold, *(p.threshold for p in self.searched.values()))
+        self.blocks = ScoreBlocks(self.positive, self.negative, curve, around, blocks, metrics)
+        self.metrics = metrics
         self.fixed_threshold = fixed_threshold
-        rates = _Rates(scores, llr, is_bonafide, fixed_threshold)
+        rates = _Rates(scores, llr, is_positive, fixed_threshold)
         self.names = rates.names
         self.totals = rates.table(None, 1)
         self.cells_of_rows = np.empty(scores.size, dtype=np.int32)
@@ -273,7 +280,7 @@ class DetectionTally:
         unit_sides = (units[orders[0]], units[orders[1]])
         counts = self._counts(unit_sides, n_units)
         # By the scores alone: what else is asked of them must not change the resamples.
-        columns = [is_bonafide, scores]
+        columns = [is_positive, scores]
         order = np.arange(n_units) if paired else canonical_order(columns, units, n_units)
         rank = np.empty_like(order)
         rank[order] = np.arange(order.size)
@@ -296,14 +303,14 @@ class DetectionTally:
         self,
         scores: Floats,
         llr: Floats,
-        is_bonafide: NDArray[np.bool_],
+        is_positive: NDArray[np.bool_],
         replicates: int,
         seed: Sequence[int],
     ) -> Values:
         """The metrics of resamples of utterances, drawn by cells of one class and block."""
         codes, sizes = renumber(self.cells_of_rows)
         weights = cell_weights(sizes, replicates, seed)
-        rates = _Rates(scores, llr, is_bonafide, self.fixed_threshold)
+        rates = _Rates(scores, llr, is_positive, self.fixed_threshold)
         counts = np.zeros((replicates, 2 * self.blocks.n_blocks))
         occurring = np.bincount(self.cells_of_rows, minlength=counts.shape[1]) > 0
         counts[:, occurring] = weights.double * sizes
@@ -314,10 +321,11 @@ class DetectionTally:
         """The metrics of the utterances themselves, as of one resample; exact."""
         values = {
             "eer": self.equal_error.value,
-            "eer_paper": equal_error_rate_of_paper(self.bonafide, self.spoof),
-            "auroc": area_under_roc(self.bonafide, self.spoof),
-            "min_dcf": self.min_dcf.value,
+            "auroc": area_under_roc(self.positive, self.negative),
+            **{name: found.value for name, found in self.searched.items()},
         }
+        if "eer_paper" in self.metrics:
+            values["eer_paper"] = equal_error_rate_of_paper(self.positive, self.negative)
         return {name: np.array([v]) for name, v in values.items()} | self._rates(self.totals)
 
     def _rates(self, sums: Floats) -> Values:
@@ -325,18 +333,18 @@ class DetectionTally:
         with np.errstate(invalid="ignore", divide="ignore"):
             rates = {
                 "act_dcf": detection_cost(
-                    total["bayes_miss"] / total["bonafide"],
-                    total["bayes_false_alarm"] / total["spoof"],
+                    total["bayes_miss"] / total["positive"],
+                    total["bayes_false_alarm"] / total["negative"],
                 ),
                 "cllr": (
-                    total["cllr_bonafide"] / total["bonafide"]
-                    + total["cllr_spoof"] / total["spoof"]
+                    total["cllr_positive"] / total["positive"]
+                    + total["cllr_negative"] / total["negative"]
                 )
                 / 2,
             }
             if "fixed_miss" in total:
-                rates["miss"] = total["fixed_miss"] / total["bonafide"]
-                rates["false_alarm"] = total["fixed_false_alarm"] / total["spoof"]
+                rates["miss"] = total["fixed_miss"] / total["positive"]
+                rates["false_alarm"] = total["fixed_false_alarm"] / total["negative"]
         return rates
 
 
@@ -347,22 +355,22 @@ class _Rates:
         self,
         scores: Floats,
         llr: Floats,
-        is_bonafide: NDArray[np.bool_],
+        is_positive: NDArray[np.bool_],
         fixed_threshold: float | None,
     ) -> None:
         self.flags = {
-            "bonafide": is_bonafide,
-            "spoof": ~is_bonafide,
-            "bayes_miss": is_bonafide & (llr < BAYES_THRESHOLD),
-            "bayes_false_alarm": ~is_bonafide & (llr >= BAYES_THRESHOLD),
+            "positive": is_positive,
+            "negative": ~is_positive,
+            "bayes_miss": is_positive & (llr < BAYES_THRESHOLD),
+            "bayes_false_alarm": ~is_positive & (llr >= BAYES_THRESHOLD),
         }
         if fixed_threshold is not None:
-            self.flags["fixed_miss"] = is_bonafide & (scores < fixed_threshold)
-            self.flags["fixed_false_alarm"] = ~is_bonafide & (scores >= fixed_threshold)
+            self.flags["fixed_miss"] = is_positive & (scores < fixed_threshold)
+            self.flags["fixed_false_alarm"] = ~is_positive & (scores >= fixed_threshold)
         self.costs = {}
-        for side, name in ((is_bonafide, "cllr_bonafide"), (~is_bonafide, "cllr_spoof")):
+        for side, name in ((is_positive, "cllr_positive"), (~is_positive, "cllr_negative")):
             rows = np.flatnonzero(side)
-            self.costs[name] = rows, fixed_point(llr_cost(llr[rows], name == "cllr_bonafide"))
+            self.costs[name] = rows, fixed_point(llr_cost(llr[rows], name == "cllr_positive"))
         self.names = [*self.flags, *self.costs]
 
     def table(self, units: Ints | None, n_units: int) -> Floats:

@@ -1,46 +1,47 @@
 """What is measured: tasks, the taxonomy of codecs and generators, and tracks.
 
 All three are read from shipped TOML and CSV files, checked when loaded, frozen, and looked up
-by name. A track may also be a TOML file of the user's own.
+by name. A track may also be a TOML file of the user's own, and bring tasks of its own.
 """
 
 import csv
 import io
-import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from cfbench import content
-from cfbench.errors import CfbenchError, clip, did_you_mean
+from cfbench.errors import CfbenchError, did_you_mean
+from cfbench.records import NAME, Record, Reference, parsed, validated
 
 TASK_IDS = ("bin", "vq", "aux", "dec")
-"""The tasks in the order in which they are reported."""
+"""The tasks that ship, in the order in which they are reported."""
 
 TRACING_IDS = ("vq", "aux", "dec")
-"""The three source-tracing tasks; class 0 of each is bona fide speech."""
+"""The three source-tracing tasks that ship; class 0 of each is bona fide speech."""
 
-_Name = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
+BASE_COLUMNS = ("utt_id", "split", "subset", "source", "group", "speaker")
+"""What a protocol says of an utterance besides its classes."""
+
+# Other columns of tables that have one a task.
+_RESERVED = (*BASE_COLUMNS, "audio", "bonafide", "line", "row", "spoof", "utterances")
+
+DecisionMetric = Literal[
+    "macro_f1", "macro_f1_spoofed", "weighted_f1", "accuracy", "balanced_accuracy"
+]
+ScoreMetric = Literal["eer", "eer_paper", "auroc", "fpr95", "min_dcf", "act_dcf", "cllr"]
+
+DECISION_METRICS: tuple[str, ...] = get_args(DecisionMetric)
+"""Metrics of decisions: every task has them, `macro_f1_spoofed` where there is bona fide speech."""
+
+SCORE_METRICS: tuple[str, ...] = get_args(ScoreMetric)
+"""Metrics of scores: a detection task names those that it has."""
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-_R = TypeVar("_R", bound=_Record)
-
-
-class Reference(_Record):
-    """Where a definition comes from."""
-
-    text: str = Field(min_length=1)
-    url: str = Field(pattern=r"^https://")
-
-
-class TaskClass(_Record):
+class TaskClass(Record):
     """One class of a task.
 
     Attributes:
@@ -51,49 +52,74 @@ class TaskClass(_Record):
         aliases: Other spellings that are read as this class, without regard to case.
     """
 
-    name: str = _Name
+    name: str = Field(pattern=NAME)
     title: str
     meaning: str
     column: str
     aliases: tuple[str, ...] = Field(default=(), strict=False)
 
 
-class Task(_Record):
+class Task(Record):
     """A question that is asked of an utterance, and its classes in order.
 
     Attributes:
-        id: "bin", "vq", "aux" or "dec".
+        id: "bin", "vq", "aux", "dec", or that of a task of the user's.
         name: The stem of its file: "vector_quantization".
+        kind: "detection": two classes and one score, of the second, positive one. "tracing": class
+            0 is bona fide speech. "classification": no class is bona fide speech.
         headline: The metric that stands in tables where the predictions are scores.
         headline_for_labels: The same where they are labels only.
+        metrics: Of a detection task the metrics of its scores.
+        partial: Whether it is asked of some utterances only: those that have a class of it.
         label_column: The column of hard labels; the same word as `id`.
     """
 
-    id: Literal["bin", "vq", "aux", "dec"]
-    name: str
+    # Without an underscore: up to the first one, a column's name is that of its task.
+    id: str = Field(pattern=r"^[a-z][a-z0-9]{0,31}$")
+    name: str = Field(pattern=NAME)
     title: str
     version: str
+    kind: Literal["detection", "tracing", "classification"]
     question: str
-    headline: str
-    headline_for_labels: str
+    headline: DecisionMetric | Literal["eer", "auroc", "fpr95"]
+    headline_for_labels: DecisionMetric
+    metrics: tuple[ScoreMetric, ...] = Field(default=(), strict=False)
+    partial: bool = False
     label_column: str
-    reference: Reference
-    classes: tuple[TaskClass, ...] = Field(min_length=2, strict=False)
+    reference: Reference | None = None
+    # Classes are numbered in a byte.
+    classes: tuple[TaskClass, ...] = Field(min_length=2, max_length=100, strict=False)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         for cls in self.classes:
             if cls.column != f"{self.id}_{cls.name}":
                 raise ValueError(f"class {cls.name}: its column must be {self.id}_{cls.name}")
+            if cls.name == "missing":
+                raise ValueError("no class is called missing: utterances without an answer are")
         seen: dict[str, str] = {}
-        for cls in self.classes:
+        for position, cls in enumerate(self.classes):
+            if cls.name in self.class_names[:position]:
+                raise ValueError(f"class {cls.name} stands there twice")
             for word in (cls.name, *cls.aliases):
                 if seen.setdefault(word.casefold(), cls.name) != cls.name:
                     raise ValueError(f"'{word}' names both {seen[word.casefold()]} and {cls.name}")
         if self.label_column != self.id:
             raise ValueError(f"label_column must be {self.id}")
-        if self.id in TRACING_IDS and self.classes[0].name != "real":
+        if self.kind == "tracing" and self.classes[0].name != "real":
             raise ValueError("class 0 of a tracing task is bona fide speech, called real")
+        if self.kind == "detection":
+            if len(self.classes) != 2:
+                raise ValueError("a detection task has two classes, the positive one last")
+            if not self.metrics:
+                raise ValueError(f"metrics: name some of {', '.join(SCORE_METRICS)}")
+        elif self.metrics:
+            raise ValueError("metrics: only a detection task has a score; leave the key out")
+        for headline in (self.headline, self.headline_for_labels):
+            if headline in SCORE_METRICS and headline not in self.metrics:
+                raise ValueError(f"headline: {headline} is not among the metrics of this task")
+            if headline == "macro_f1_spoofed" and self.kind != "tracing":
+                raise ValueError(f"headline: only a tracing task has {headline}")
         return self
 
     @property
@@ -108,8 +134,13 @@ class Task(_Record):
 
     @property
     def score_columns(self) -> tuple[str, ...]:
-        """The columns that numbers must fill: of spoof detection that of bona fide alone."""
-        return self.columns[-1:] if self.id == "bin" else self.columns
+        """The columns that numbers must fill: of a detection task that of its positive class."""
+        return self.columns[-1:] if self.kind == "detection" else self.columns
+
+    @property
+    def bonafide(self) -> int | None:
+        """The class of bona fide speech beside several of fakes; None where there is none."""
+        return 0 if self.kind == "tracing" else None
 
     @cached_property
     def aliases(self) -> Mapping[str, int]:
@@ -125,7 +156,7 @@ class Task(_Record):
         return self.aliases.get(label.strip().casefold())
 
 
-class Maker(_Record):
+class Maker(Record):
     """A codec or a generator, and the three classes of the speech that it makes."""
 
     id: str = Field(min_length=1)
@@ -143,7 +174,7 @@ class Maker(_Record):
         return self.vq, self.aux, self.dec
 
 
-class Taxonomy(_Record):
+class Taxonomy(Record):
     """The codecs of CoRS and the generators of CoSG, by id."""
 
     codecs: tuple[Maker, ...] = Field(strict=False)
@@ -172,15 +203,15 @@ class Taxonomy(_Record):
         return frozenset(maker.cell for maker in (*self.codecs, *self.generators))
 
 
-class Subset(_Record):
+class Subset(Record):
     """A named part of a split, given by its sources."""
 
-    name: str = _Name
+    name: str = Field(pattern=NAME)
     title: str
     sources: tuple[str, ...] = Field(min_length=1, strict=False)
 
 
-class Split(_Record):
+class Split(Record):
     """One split of a track.
 
     Attributes:
@@ -193,7 +224,7 @@ class Split(_Record):
     subsets: tuple[Subset, ...] = Field(default=(), strict=False)
 
 
-class Resynthesised(_Record):
+class Resynthesised(Record):
     """How a track reads lists of re-synthesised speech, which name a speaker but no split.
 
     Attributes:
@@ -209,13 +240,13 @@ class Resynthesised(_Record):
     otherwise: str
 
 
-class Generated(_Record):
+class Generated(Record):
     """How a track reads lists of generated speech: the split that their rows are in."""
 
     split: str
 
 
-class ProtocolList(_Record):
+class ProtocolList(Record):
     """A list that is part of a track's protocol.
 
     Attributes:
@@ -227,7 +258,7 @@ class ProtocolList(_Record):
     contains: tuple[str, ...] = Field(default=(), strict=False)
 
 
-class PublishedSplit(_Record):
+class PublishedSplit(Record):
     """The digest by which a published protocol is recognised."""
 
     name: str
@@ -236,10 +267,12 @@ class PublishedSplit(_Record):
     digest: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
-class Track(_Record):
+class Track(Record):
     """A dataset with its splits and protocol.
 
     Attributes:
+        tasks: The ids of the tasks that it asks: of the four, and all of `own_tasks`.
+        own_tasks: Tasks that it brings itself; a track file names their files as `task_files`.
         scored: The splits that `cfbench score` scores: in domain first.
         protocol: The protocol's table, for a track that ships its own: a path from `tasks/`, or
             from the folder of a track file of the user's.
@@ -252,11 +285,12 @@ class Track(_Record):
         published: Digests of the protocol's published versions, a split each.
     """
 
-    name: str = _Name
+    name: str = Field(pattern=NAME)
     title: str
     version: str
     description: str
-    tasks: tuple[Literal["bin", "vq", "aux", "dec"], ...] = Field(min_length=1, strict=False)
+    tasks: tuple[str, ...] = Field(min_length=1, strict=False)
+    own_tasks: tuple[Task, ...] = Field(default=(), strict=False)
     scored: tuple[str, ...] = Field(min_length=1, strict=False)
     homepage: str = ""
     licence: str = ""
@@ -292,7 +326,41 @@ class Track(_Record):
         for key in ("held_back", "clips"):
             if getattr(self, key) is not None and self.protocol is None:
                 raise ValueError(f"{key}: only beside a protocol of the track's own")
+        self._check_tasks()
         return self
+
+    def _check_tasks(self) -> None:
+        taken = {*_RESERVED, *load_tasks(), *(task.name for task in load_tasks().values())}
+        for task in self.own_tasks:
+            for word in {task.id, task.name}:
+                if word in taken:
+                    raise ValueError(
+                        f"task_files: '{word}' cannot be the id or name of another task: it is "
+                        f"that of a task or a column already; call it otherwise"
+                    )
+            taken |= {task.id, task.name}
+            if task.id not in self.tasks:
+                raise ValueError(
+                    f"task_files: the task {task.id} is not among tasks: name it there"
+                )
+        for position, task_id in enumerate(self.tasks):
+            if task_id not in self.known_tasks:
+                known = list(self.known_tasks)
+                raise ValueError(
+                    f"tasks.{position}: there is no task '{task_id}'"
+                    f"{did_you_mean(task_id, known)}: there are {', '.join(known)}, and those "
+                    "that task_files brings"
+                )
+
+    @cached_property
+    def known_tasks(self) -> Mapping[str, Task]:
+        """Every task that its predictions may answer, by id, in the order of reports.
+
+        The four that ship, asked or not, then its own by id: an order that a scorecard, whose keys
+        are sorted, does not lose.
+        """
+        own = sorted(self.own_tasks, key=lambda task: task.id)
+        return {**load_tasks(), **{task.id: task for task in own}}
 
     def published_name(self, split: str, digest: str) -> str | None:
         """The published version of a split that has this digest, or None."""
@@ -304,42 +372,53 @@ class Track(_Record):
 
 @cache
 def load_tasks() -> Mapping[str, Task]:
-    """The four tasks by id, in the order in which they are reported.
+    """The four tasks that ship, by id, in the order in which they are reported.
 
     Raises:
         CfbenchError: A task file breaks its schema.
     """
     paths = [f"tasks/{stem}.toml" for stem in content.names("tasks", ".toml")]
-    loaded = [_validated(Task, _parsed(content.text(path), path), path) for path in paths]
+    loaded = [validated(Task, parsed(content.text(path), path), path) for path in paths]
     by_id: dict[str, Task] = {task.id: task for task in loaded}
     return {task_id: by_id[task_id] for task_id in TASK_IDS}
 
 
-def find_task(name: str) -> Task:
+def find_task(name: str, among: Mapping[str, Task] | None = None) -> Task:
     """A task by its id ("vq") or name ("vector_quantization").
+
+    Args:
+        name: The id or name, without regard to case.
+        among: The tasks that a track knows, by id; None for those that ship.
 
     Raises:
         CfbenchError: No task is called so.
     """
-    tasks = load_tasks()
+    tasks = load_tasks() if among is None else among
     for task in tasks.values():
         if name.casefold() in (task.id, task.name):
             return task
     known = [word for task in tasks.values() for word in (task.id, task.name)]
     raise CfbenchError(
         f"there is no task '{name}'{did_you_mean(name, known)}",
-        "cfbench tasks list names the four",
+        "cfbench tasks list names the four; --track FILE.toml those of a track of your own"
+        if set(tasks) == set(TASK_IDS)
+        else f"there are {', '.join(tasks)}",
     )
 
 
-def pick_tasks(names: Iterable[str]) -> list[Task]:
+def pick_tasks(names: Iterable[str], among: Mapping[str, Task] | None = None) -> list[Task]:
     """Tasks by id or name, in the order in which they are reported, each once.
+
+    Args:
+        names: Ids or names.
+        among: As for `find_task`.
 
     Raises:
         CfbenchError: No task is called so.
     """
-    wanted = {find_task(name).id for name in names}
-    return [task for task in load_tasks().values() if task.id in wanted]
+    tasks = load_tasks() if among is None else among
+    wanted = {find_task(name, tasks).id for name in names}
+    return [task for task in tasks.values() if task.id in wanted]
 
 
 @cache
@@ -364,30 +443,50 @@ def find_track(name: str) -> Track:
     """A shipped track by name, or one of the user's own by the path of its TOML file.
 
     Raises:
-        CfbenchError: There is no such track, or its file breaks the schema.
+        CfbenchError: There is no such track, or its file or a task file of it breaks the schema.
     """
     if name.endswith(".toml"):
         path = Path(name)
-        if path.exists() and not path.is_file():
-            raise CfbenchError(f"{path}: the track cannot be read: not a file", "give a TOML file")
-        try:
-            raw = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            hint = "a track file is TOML in UTF-8: see docs/protocols.md"
-            raise CfbenchError(f"{path}: the track cannot be read: {error}", hint) from None
-        where = str(path)
-    elif name in track_names():
-        where = f"tasks/tracks/{name}.toml"
-        raw = content.text(where)
-    else:
+        data = parsed(_own_text(path, "track"), str(path))
+        _make_absolute(data, path.parent.resolve())
+        data["own_tasks"] = _own_tasks(data, path)
+        return validated(Track, data, str(path))
+    if name not in track_names():
         raise CfbenchError(
             f"there is no track '{name}'{did_you_mean(name, track_names())}",
             "cfbench tracks list names those that ship; a track of your own is given as FILE.toml",
         )
-    data = _parsed(raw, where)
-    if name.endswith(".toml"):
-        _make_absolute(data, path.parent.resolve())
-    return _validated(Track, data, where)
+    where = f"tasks/tracks/{name}.toml"
+    return validated(Track, parsed(content.text(where), where), where)
+
+
+def _own_text(path: Path, what: str) -> str:
+    """The text of a track or task file of the user's."""
+    hint = f"a {what} file is TOML in UTF-8: see docs/protocols.md"
+    if path.exists() and not path.is_file():
+        raise CfbenchError(f"{path}: the {what} cannot be read: not a file", hint)
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CfbenchError(f"{path}: the {what} cannot be read: {error}", hint) from None
+
+
+def _own_tasks(data: dict[str, Any], track: Path) -> tuple[Task, ...]:
+    """The tasks whose files a track file names; takes the names out of its fields."""
+    if "own_tasks" in data:
+        raise CfbenchError(
+            f"{track}: own_tasks: is no key of a track file",
+            'a task has a file of its own, which the track names: task_files = ["codec.toml"]',
+        )
+    files = data.pop("task_files", [])
+    if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
+        raise CfbenchError(
+            f"{track}: task_files: must be a list of files", 'for example ["codec.toml"]'
+        )
+    paths = [track.parent / file for file in files]
+    return tuple(
+        validated(Task, parsed(_own_text(path, "task"), str(path)), str(path)) for path in paths
+    )
 
 
 def _make_absolute(data: dict[str, Any], folder: Path) -> None:
@@ -402,20 +501,13 @@ def _make_absolute(data: dict[str, Any], folder: Path) -> None:
         ]
 
 
-def _parsed(text: str, where: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise CfbenchError(f"{where}: not TOML: {error}", "see docs/protocols.md") from None
-
-
 def _read_makers(path: str) -> tuple[Maker, ...]:
     tasks = load_tasks()
     makers: list[Maker] = []
     for line, row in enumerate(csv.DictReader(io.StringIO(content.text(path))), start=2):
         fields: dict[str, Any] = dict(row)
         fields["aliases"] = tuple((row.get("aliases") or "").split())
-        maker = _validated(Maker, fields, f"{path}, line {line}")
+        maker = validated(Maker, fields, f"{path}, line {line}")
         for task_id in TRACING_IDS:
             label = getattr(maker, task_id)
             if label not in tasks[task_id].class_names[1:]:
@@ -434,28 +526,3 @@ def _by_spelling(makers: tuple[Maker, ...]) -> dict[str, Maker]:
                 raise CfbenchError(f"the taxonomy has '{word}' twice")
             found[word] = maker
     return found
-
-
-def _strings(data: object) -> Iterator[str]:
-    if isinstance(data, str):
-        yield data
-    elif isinstance(data, Mapping):
-        for key, value in data.items():
-            yield from _strings(key)
-            yield from _strings(value)
-    elif isinstance(data, list | tuple):
-        for value in data:
-            yield from _strings(value)
-
-
-def _validated(model: type[_R], data: Mapping[str, Any], where: str) -> _R:
-    for word in _strings(data):
-        if not word.replace("\n", " ").isprintable():
-            hint = "text is printable, without control characters"
-            raise CfbenchError(f"{where}: '{clip(word)}' cannot be printed", hint)
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        at = ".".join(str(part) for part in first["loc"])
-        raise CfbenchError(f"{where}: {at + ': ' if at else ''}{first['msg']}") from None

@@ -39,7 +39,7 @@ def write_template(
     _check(path, force)
     track = protocol.track
     asked = protocol.only(splits or protocol.scored)
-    wanted = pick_tasks(tasks or track.tasks)
+    wanted = pick_tasks(tasks or track.tasks, track.known_tasks)
     for task in wanted:
         if task.id not in track.tasks:
             raise CfbenchError(

@@ -12,7 +12,7 @@ import polars as pl
 from cfbench.errors import CfbenchError, did_you_mean
 from cfbench.metrics.trivial import TITLES
 from cfbench.protocol import Protocol
-from cfbench.tasks import TRACING_IDS, Task, pick_tasks
+from cfbench.tasks import Task
 
 
 def trivial_answers(
@@ -29,11 +29,12 @@ def trivial_answers(
         splits: Which; None for those that the track scores.
 
     Returns:
-        utt_id, a column of labels for each tracing task, and `bin_bonafide`, a number, so that the
-        equal error rate is defined; the detector, which is perfect, does not answer that one.
+        utt_id, a column of labels for each task, and of a detection task the column of its score
+        (`bin_bonafide`), so that the equal error rate is defined. The detector, which is a perfect
+        one of fakes, answers tracing tasks only.
 
     Raises:
-        CfbenchError: There is no such predictor.
+        CfbenchError: There is no such predictor, or nothing that it could answer.
     """
     if predictor not in TITLES:
         hint = did_you_mean(predictor, list(TITLES))
@@ -43,7 +44,7 @@ def trivial_answers(
     asked = protocol.only(splits or protocol.scored)
     split = pl.col("split").cast(pl.String)
     known = asked.frame.with_columns(split)
-    tasks = pick_tasks(protocol.track.tasks)
+    tasks = protocol.tasks
     words = [pl.col(task.id).cast(pl.String) for task in tasks]
     rows = pl.concat(
         [
@@ -54,32 +55,36 @@ def trivial_answers(
         ]
     ).sort("utt_id")
     columns = [_answers(rows, task, predictor) for task in tasks]
-    return pl.DataFrame([rows["utt_id"], *(one for one in columns if one is not None)])
+    answered = [one for one in columns if one is not None]
+    if not answered:
+        raise CfbenchError(
+            f"{predictor}: answers tracing tasks, and {protocol.track.name} asks none",
+            "write majority or uniform",
+        )
+    return pl.DataFrame([rows["utt_id"], *answered])
 
 
 def _answers(rows: pl.DataFrame, task: Task, predictor: str) -> pl.Series | None:
-    """What is said of one task: numbers of spoof detection, labels of the others."""
+    """What is said of one task: numbers of a detection task, labels of the others."""
     names = task.class_names
-    detection = task.id not in TRACING_IDS
+    detection = task.kind == "detection"
     if predictor == "uniform":
         drawn = [_draw(utt_id, task.id) for utt_id in rows["utt_id"]]
         if detection:
             return pl.Series(task.score_columns[0], drawn, pl.Float64)
         return pl.Series(task.label_column, [names[int(share * len(names))] for share in drawn])
-    if detection and predictor == "detector":
+    if task.bonafide is None and predictor == "detector":
         return None
-    bonafide = "bonafide" if detection else names[0]
-    fakes = [name for name in names if name != bonafide]
-    candidates = fakes if predictor == "detector" else names
+    candidates = names[1:] if predictor == "detector" else names
     most = {
         name: _most_frequent(part[task.id], candidates) for (name,), part in rows.group_by("split")
     }
     said = [most[name] for name in rows["split"]]
     if detection:
-        return pl.Series(task.score_columns[0], [float(word == bonafide) for word in said])
+        return pl.Series(task.score_columns[0], [float(word == names[1]) for word in said])
     if predictor == "detector":
         pairs = zip(said, rows[task.id], strict=True)
-        said = [bonafide if truth == bonafide else fake for fake, truth in pairs]
+        said = [names[0] if truth == names[0] else fake for fake, truth in pairs]
     return pl.Series(task.label_column, said)
 
 

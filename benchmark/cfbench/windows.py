@@ -1,7 +1,7 @@
 """Tallies every task on parts of a split, and resamples all tallies of a part together."""
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -76,7 +76,10 @@ class JointWindow:
 
 
 def split_windows(
-    data: SplitData, resampling: Resampling, without_largest: bool, threshold: float | None
+    data: SplitData,
+    resampling: Resampling,
+    without_largest: bool,
+    thresholds: Mapping[str, float],
 ) -> tuple[dict[str, dict[str, Window]], JointWindow | None]:
     """Every task on every part of a split, and the joint view of the whole split.
 
@@ -84,7 +87,7 @@ def split_windows(
         data: The split.
         resampling: Of the intervals.
         without_largest: Whether to leave out, as one part, the source with most utterances.
-        threshold: A threshold from elsewhere for the scores of the whole split, or None.
+        thresholds: Task id to a threshold from elsewhere for its scores of the whole split.
 
     Returns:
         Task id to part to window; the joint view, if all tracing tasks are answered.
@@ -98,15 +101,18 @@ def split_windows(
         parts[WITHOUT + data.source_names[largest]] = np.flatnonzero(data.sources != largest)
     windows: dict[str, dict[str, Window]] = {task_id: {} for task_id in data.answers}
     joint = None
-    for part, rows in parts.items():
+    # Where every task is asked of some utterances only, nothing is asked of all.
+    for part, rows in parts.items() if data.answers else ():
         whole = part == OVERALL
         found, found_joint = _part_windows(
-            data, part, rows, resampling, threshold if whole else None
+            data, part, rows, resampling, thresholds if whole else {}
         )
         for task_id, window in found.items():
             windows[task_id][part] = window
         if whole:
             joint = found_joint
+    for partial in data.partial.values():
+        windows |= split_windows(partial, resampling, without_largest, thresholds)[0]
     return windows, joint
 
 
@@ -126,11 +132,11 @@ def _part_windows(
     part: str,
     rows: NDArray[np.intp] | None,
     resampling: Resampling,
-    threshold: float | None,
+    thresholds: Mapping[str, float],
 ) -> tuple[dict[str, Window], JointWindow | None]:
     """The windows of one part: of some rows of the split, or of all where `rows` is None."""
     given = {t: a if rows is None else a.of(rows) for t, a in data.answers.items()}
-    tallies = _tally(data, rows, given, threshold)
+    tallies = _tally(data, rows, given, thresholds)
     # numpy works without holding the interpreter: utterances are resampled beside the groups.
     with ThreadPoolExecutor(max_workers=1) as beside:
         jobs = {
@@ -166,7 +172,7 @@ def _tally(
     data: SplitData,
     rows: NDArray[np.intp] | None,
     given: dict[str, GivenAnswers],
-    threshold: float | None,
+    thresholds: Mapping[str, float],
     paired: bool = False,
 ) -> _Tallies:
     whole = rows is None
@@ -186,19 +192,26 @@ def _tally(
         return DecisionTally(answers.decided, origins, units, sizes.size, whole, paired)
 
     def detection(answers: GivenAnswers) -> DetectionTally | None:
-        is_bonafide = answers.decided.truth == 1
+        is_positive = answers.decided.truth == 1
         if answers.scores is None or answers.llr is None:
             return None
-        if is_bonafide.all() or not is_bonafide.any():
+        if is_positive.all() or not is_positive.any():
             return None
-        scores, llr = answers.scores, answers.llr
         return DetectionTally(
-            scores, llr, is_bonafide, units, sizes.size, threshold, _BLOCKS, paired
+            answers.scores,
+            answers.llr,
+            is_positive,
+            units,
+            sizes.size,
+            answers.task.metrics,
+            thresholds.get(answers.task.id),
+            _BLOCKS,
+            paired,
         )
 
     # Side by side, the dearest first.
     with ThreadPoolExecutor(max_workers=2) as pool:
-        detecting = {t: pool.submit(detection, a) for t, a in given.items() if t == "bin"}
+        detecting = {t: pool.submit(detection, a) for t, a in given.items() if a.scores is not None}
         deciding = {t: pool.submit(decisions, a) for t, a in given.items()}
     shares, groups_with_spoofs = None, 0
     if whole and data.joint is not None and data.spoofed.any():
@@ -252,7 +265,7 @@ def paired_values(data: SplitData, resampling: Resampling) -> dict[str, tuple[Va
         Task id to values of the whole split, (1, ...), and to replicates, (replicates, ...),
         which are empty where there are too few groups.
     """
-    tallies = _tally(data, None, data.answers, None, paired=True)
+    tallies = _tally(data, None, data.answers, {}, paired=True)
     given: dict[str, list[DecisionTally | DetectionTally]] = {}
     for task_id, tally in tallies.decisions.items():
         detection = tallies.detections.get(task_id)
@@ -271,6 +284,8 @@ def paired_values(data: SplitData, resampling: Resampling) -> dict[str, tuple[Va
             point |= part.point()
             samples |= next(drawn)
         found_values[task_id] = point, samples
+    for partial in data.partial.values():
+        found_values |= paired_values(partial, resampling)
     return found_values
 
 

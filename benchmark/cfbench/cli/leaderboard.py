@@ -52,6 +52,11 @@ def build(
     from cfbench.leaderboard.build import build as built
     from cfbench.leaderboard.site import write_site
     from cfbench.review import verifier
+    from cfbench.tasks import find_track
+
+    own = [] if track is None else [task.id for task in find_track(track).own_tasks]
+    if own:
+        print_note(f"{', '.join(own)}: of the track's own, and not ranked: the four tasks are")
 
     with working("building the leaderboard"):
         boards = built(source, None if claimed else verifier(track, protocol), track, again)

@@ -45,23 +45,19 @@ def show_protocol(
         for task_id, counts in split["classes"].items():
             classes.add_row(task_id, ", ".join(f"{c} {n:,}" for c, n in counts.items()))
         console.print(classes)
+        made = [task.id for task in protocol.tasks if task.id != "bin"]
+        counted = {"spoof": "spoof", "bonafide": "bona fide"}
+        if "bin" not in protocol.track.tasks:
+            counted = {"utterances": "utterances"}
         sources = plain_table(
-            "source",
-            "subset",
-            "spoof",
-            "bona fide",
-            "vq",
-            "aux",
-            "dec",
-            right=("spoof", "bona fide"),
+            "source", "subset", *counted.values(), *made, right=list(counted.values())
         )
         for row in split["sources"]:
             sources.add_row(
                 clip(row["source"]),
                 clip(row["subset"] or ""),
-                f"{row['spoof']:,}",
-                f"{row['bonafide']:,}",
-                *(row[task_id] or "" for task_id in ("vq", "aux", "dec")),
+                *(f"{row[count]:,}" for count in counted),
+                *(row[task_id] or "" for task_id in made),
             )
         console.print(sources)
     _print_digests(protocol)

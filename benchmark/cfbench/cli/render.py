@@ -37,9 +37,7 @@ def render_scorecard(card: Scorecard, console: Console) -> None:
         info = card.metrics[task.headline]
         arrow = "↑" if info.direction == "higher" else "↓"
         title = f"{task.title} ({task_id})" + (", derived" if task.given == "derived" else "")
-        cells = [
-            _cell(task.splits[s].overall.metrics[task.headline], task.headline) for s in splits
-        ]
+        cells = [_split_cell(task, split) for split in splits]
         drop = [] if task.drop is None else [_cell(task.drop.number, task.headline)]
         table.add_row(title, f"{info.title} {arrow}", *cells, *drop)
     table.add_section()
@@ -61,9 +59,12 @@ def render_scorecard(card: Scorecard, console: Console) -> None:
 def _add_trivial(table: "Table", card: Scorecard, task_id: str) -> None:
     """A row for each predictor that knows nothing of the audio."""
     task = card.tasks[task_id]
-    metric = "eer" if task.headline == "eer" else "macro_f1"
+    metric = task.headline
     for name in TITLES:
-        values = [task.splits[s].trivial.get(name, {}).get(metric) for s in card.protocol]
+        values = [
+            task.splits[s].trivial.get(name, {}).get(metric) if s in task.splits else None
+            for s in card.protocol
+        ]
         if any(value is not None for value in values):
             table.add_row(
                 f"{task_id}: {TITLES[name]}",
@@ -96,10 +97,9 @@ def render_comparison(cards: Mapping[str, Scorecard], console: Console) -> None:
                 scored = card.tasks[task_id]
                 info = card.metrics[scored.headline]
                 arrow = "↑" if info.direction == "higher" else "↓"
-                numbers = [scored.splits[s].overall.metrics[scored.headline] for s in splits]
-                numbers += [] if scored.drop is None else [scored.drop.number]
-                cells = [_cell(number, scored.headline) for number in numbers]
-                table.add_row(f"{task_id}: {clip(system)}", f"{info.title} {arrow}", *cells)
+                cells = [_split_cell(scored, split) for split in splits]
+                drop = [] if scored.drop is None else [_cell(scored.drop.number, scored.headline)]
+                table.add_row(f"{task_id}: {clip(system)}", f"{info.title} {arrow}", *cells, *drop)
         table.add_section()
     console.print(table)
     if first.settings.bootstrap:
@@ -181,16 +181,15 @@ def _render_split(
         )
     console.print(classes)
     has_eer = any(row.eer for row in split.sources)
+    has_bonafide = any(row.utterances > row.spoofed for row in split.sources)
     sources = plain_table(
         f"{task_id}, {name}: source",
         "subset",
         "class",
-        "spoofs",
-        "bona fide",
-        "right, spoofs",
-        "right, bona fide",
+        *(["spoofs", "bona fide", "right, spoofs", "right, bona fide"] if has_bonafide else []),
+        *([] if has_bonafide else ["utterances", "right"]),
         *(["EER"] if has_eer else []),
-        right=("spoofs", "bona fide"),
+        right=("spoofs", "bona fide", "utterances"),
     )
     for source in sorted(split.sources, key=lambda row: _sort_key(row.spoof_accuracy)):
         worst = " (worst)" if source.source == split.worst_source else ""
@@ -199,9 +198,9 @@ def _render_split(
             clip(source.subset or ""),
             source.truth or "",
             f"{source.spoofed:,}",
-            f"{source.utterances - source.spoofed:,}",
+            *([f"{source.utterances - source.spoofed:,}"] if has_bonafide else []),
             _cell(source.spoof_accuracy, "accuracy"),
-            _cell(source.bonafide_accuracy, "accuracy"),
+            *([_cell(source.bonafide_accuracy, "accuracy")] if has_bonafide else []),
             *([_cell(source.eer, "eer") if source.eer else ""] if has_eer else []),
         )
     console.print(sources)
@@ -234,6 +233,13 @@ def _render_joint(card: Scorecard, console: Console) -> None:
 def _title(card: Scorecard, metric: str) -> str:
     info = card.metrics[metric]
     return f"{info.title} {'↑' if info.direction == 'higher' else '↓'}"
+
+
+def _split_cell(task: TaskScore, split: str) -> str:
+    """The headline of a split; a task that is asked of none of its utterances has none."""
+    if split not in task.splits:
+        return "not asked"
+    return _cell(task.splits[split].overall.metrics[task.headline], task.headline)
 
 
 def _cell(number: Number, metric: str) -> str:

@@ -1,35 +1,46 @@
 """`cfbench tasks list|show`."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cfbench.cli import options
 from cfbench.cli.console import heading, plain_table, print_json, results
 
+if TYPE_CHECKING:
+    from cfbench.tasks import Task
+
 app = typer.Typer(
-    help="What is measured: the four tasks.", no_args_is_help=True, rich_markup_mode=None
+    help="What is measured: the four tasks, and those that a track brings.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
+
+_Track = Annotated[
+    str | None,
+    typer.Option(help="The tasks that this track asks, its own too. Default: the four."),
+]
 
 
 @app.command("list")
-def list_tasks(json: options.Json = False) -> None:
+def list_tasks(track: _Track = None, json: options.Json = False) -> None:
     """List the tasks."""
-    from cfbench.tasks import load_tasks
-
-    tasks = load_tasks()
+    tasks = _tasks(track)
     if json:
         print_json([task.model_dump(mode="json") for task in tasks.values()])
         return
-    table = plain_table("id", "name", "title", "classes", "headline")
+    table = plain_table("id", "name", "title", "kind", "classes", "headline")
     for task in tasks.values():
-        table.add_row(task.id, task.name, task.title, ", ".join(task.class_names), task.headline)
+        table.add_row(
+            task.id, task.name, task.title, task.kind, ", ".join(task.class_names), task.headline
+        )
     results().print(table)
 
 
 @app.command("show")
 def show_task(
     name: Annotated[str, typer.Argument(help="vq, vector_quantization, ...", show_default=False)],
+    track: _Track = None,
     json: options.Json = False,
 ) -> None:
     """Show a task.
@@ -38,12 +49,15 @@ def show_task(
     """
     from cfbench.tasks import TRACING_IDS, find_task, load_taxonomy
 
-    task = find_task(name)
+    task = find_task(name, _tasks(track))
     if json:
         print_json(task.model_dump(mode="json"))
         return
     console = results()
     console.print(heading(task.title, f" ({task.id}, version {task.version}): {task.question}"))
+    asked = ", of some utterances only" if task.partial else ""
+    metrics = f"; of scores: {', '.join(task.metrics)}" if task.metrics else ""
+    console.print(f"{task.kind}{asked}{metrics}")
     console.print(
         f"headline: {task.headline}"
         + (
@@ -68,4 +82,15 @@ def show_task(
                 ),
             )
         console.print(makers)
-    console.print(f"{task.reference.text}. {task.reference.url}")
+    if task.reference:
+        console.print(f"{task.reference.text}. {task.reference.url}")
+
+
+def _tasks(track: str | None) -> "dict[str, Task]":
+    """The tasks that a track asks, by id; without a track those that ship."""
+    from cfbench.tasks import find_track, load_tasks
+
+    if track is None:
+        return dict(load_tasks())
+    asked = find_track(track)
+    return {key: task for key, task in asked.known_tasks.items() if key in asked.tasks}

@@ -56,6 +56,8 @@ def show_track(
     console.print(heading(track.title, f" ({track.name}, version {track.version})"))
     console.print(track.description)
     console.print(f"tasks: {', '.join(track.tasks)}; scored: {', '.join(track.scored)}")
+    for task in track.own_tasks:
+        console.print(f"  {task.id}, its own: {task.question} {', '.join(task.class_names)}")
     splits = plain_table("split", "title", "group", "subsets")
     for split_name, split in track.splits.items():
         subsets = "; ".join(f"{s.name}: {', '.join(s.sources)}" for s in split.subsets)

@@ -32,7 +32,8 @@ def validate(
     from cfbench.errors import plural
     from cfbench.tasks import find_track
 
-    found = api.find_protocol(protocol, find_track(track))
+    known = find_track(track)
+    found = api.find_protocol(protocol, known)
     if found is None:
         print_note("no protocol is given: ids are not checked (--protocol FILE-OR-FOLDER)")
     with working("reading"):
@@ -44,6 +45,7 @@ def validate(
             format,
             logits,
             allow_missing,
+            known,
         )
     if problems:
         print_problems(problems)

@@ -142,8 +142,13 @@ def rank(entries: Sequence[Entry], refused: Sequence[Refused], track: Track) -> 
         track: The track.
 
     Raises:
-        CfbenchError: There are no entries of the track.
+        CfbenchError: There are no entries of the track, or it asks nothing that is ranked.
     """
+    if not set(track.tasks) & set(RANKED):
+        raise CfbenchError(
+            f"{track.name} asks {', '.join(track.tasks)}, which a leaderboard does not rank",
+            f"it ranks {', '.join(RANKED)}; cfbench compare sets two systems side by side",
+        )
     of_track = [entry for entry in entries if entry.result.track == track.name]
     if not of_track:
         raise CfbenchError(

@@ -9,7 +9,7 @@ from cfbench.scorecard import Number, Scorecard, SplitScore
 from cfbench.tasks import TASK_IDS, TRACING_IDS
 
 RANKED = {"bin": "eer", **dict.fromkeys(TRACING_IDS, "macro_f1")}
-"""The metric by which each task is ranked."""
+"""The metric by which each task is ranked; tasks of a track's own are not."""
 
 
 def _in_order(values: dict[str, "TaskResult"]) -> dict[str, "TaskResult"]:
@@ -121,6 +121,7 @@ def _result_of(card: Scorecard) -> Result:
                 else value_of(task.drop.number),
             )
             for task_id, task in card.tasks.items()
+            if task_id in RANKED
         },
     )
 

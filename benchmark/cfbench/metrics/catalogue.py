@@ -88,6 +88,15 @@ METRICS = {
     "auroc": MetricInfo(
         "AUROC", "higher", 0, 1, "probability that a bona fide score exceeds a spoof's, ties half"
     ),
+    "fpr95": MetricInfo(
+        "FPR95",
+        "lower",
+        0,
+        1,
+        "share of the other class at or above the highest threshold that at least 95 % of the "
+        "positive class, the last one, are at or above; ties are accepted together",
+        "Liang et al. 2018 (arXiv 1706.02690)",
+    ),
     "min_dcf": MetricInfo(
         "minDCF", "lower", 0, 1, "lowest normalised detection cost of any threshold", _ASVSPOOF
     ),
@@ -140,3 +149,15 @@ METRICS = {
     ),
 }
 """Every metric that a scorecard may hold, by its key there."""
+
+OF_ANY_DETECTION = {
+    "auroc": "probability that a score of the positive class, the last one, exceeds one of the "
+    "other, ties half",
+    "brier": "mean over utterances of the sum over classes of (p - truth)^2; for detection the "
+    "two-class form (p - truth)^2, at most 1",
+    "eer_paper": "mean of miss and false alarm at the score where they are closest, the positive "
+    "class before the other among ties",
+    "miss": "utterances of the positive class, the last one, taken for the other",
+    "false_alarm": "utterances of the other class taken for the positive, the last one",
+}
+"""How the definitions read where another detection task than that of spoofs is scored."""

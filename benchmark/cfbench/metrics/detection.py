@@ -1,8 +1,9 @@
-"""Metrics of spoof detection from scores; higher always means more bona fide.
+"""Metrics of two classes from scores; higher always means more of the positive class.
 
-An utterance is accepted as bona fide where its score is at or above a threshold. *Miss* is a bona
-fide utterance rejected, *false alarm* a spoof accepted. Costs and prior are those of ASVspoof 5,
-track 1 (evaluation plan; Wang et al., arXiv 2408.08739).
+In spoof detection the positive class is bona fide speech. An utterance is accepted as positive
+where its score is at or above a threshold. *Miss* is a positive utterance rejected, *false alarm*
+a negative one accepted. Costs and prior are those of ASVspoof 5, track 1 (evaluation plan; Wang et
+al., arXiv 2408.08739).
 """
 
 from typing import NamedTuple
@@ -13,6 +14,9 @@ from numpy.typing import NDArray
 from cfbench.metrics.probability import SMALLEST
 
 Floats = NDArray[np.float64]
+
+ALLOWED_MISS = 0.05
+"""What is left of the positive class at a true positive rate of 95 %."""
 
 PRIOR_SPOOF = 0.05
 COST_MISS = 1.0
@@ -43,18 +47,18 @@ class OperatingPoint(NamedTuple):
     threshold: float
 
 
-def det_curve(bonafide: Floats, spoof: Floats) -> DetCurve:
+def det_curve(positive: Floats, negative: Floats) -> DetCurve:
     """The error rates at each distinct score.
 
     Args:
-        bonafide: Scores of bona fide utterances, sorted, (n,), n > 0.
-        spoof: Scores of spoofed utterances, sorted, (m,), m > 0.
+        positive: Scores of positive utterances, sorted, (n,), n > 0.
+        negative: Scores of negative utterances, sorted, (m,), m > 0.
     """
-    thresholds = np.concatenate((bonafide, spoof))
+    thresholds = np.concatenate((positive, negative))
     thresholds.sort(kind="stable")  # two sorted runs: a merge
     thresholds = thresholds[np.concatenate(([True], thresholds[1:] != thresholds[:-1]))]
-    miss = np.searchsorted(bonafide, thresholds) / bonafide.size
-    false_alarm = 1 - np.searchsorted(spoof, thresholds) / spoof.size
+    miss = np.searchsorted(positive, thresholds) / positive.size
+    false_alarm = 1 - np.searchsorted(negative, thresholds) / negative.size
     return DetCurve(
         np.append(thresholds, np.nextafter(thresholds[-1], np.inf)),
         np.append(miss, 1.0),
@@ -102,18 +106,55 @@ def equal_error_rate_of_paper(bonafide: Floats, spoof: Floats) -> float:
     return float((miss[closest] + false_alarm[closest]) / 2)
 
 
-def area_under_roc(bonafide: Floats, spoof: Floats) -> float:
-    """The probability that a bona fide score beats a spoof's, ties counting half.
+def area_under_roc(positive: Floats, negative: Floats) -> float:
+    """The probability that a positive score beats a negative one, ties counting half (AUROC).
 
     Args:
-        bonafide: (n,).
-        spoof: Sorted, (m,).
+        positive: (n,).
+        negative: Sorted, (m,).
 
     Source: Hanley and McNeil, Radiology 143(1), 1982.
     """
-    wins = np.searchsorted(spoof, bonafide, side="left").sum()
-    wins_and_ties = np.searchsorted(spoof, bonafide, side="right").sum()
-    return float((wins + wins_and_ties) / (2.0 * bonafide.size * spoof.size))
+    wins = np.searchsorted(negative, positive, side="left").sum()
+    wins_and_ties = np.searchsorted(negative, positive, side="right").sum()
+    return float((wins + wins_and_ties) / (2.0 * positive.size * negative.size))
+
+
+def last_point_at_95(miss: Floats) -> NDArray[np.intp]:
+    """The last point of each curve at which at least 95 % of the positive class are accepted.
+
+    Args:
+        miss: (..., points), not falling along a curve, which starts at 0.
+
+    Returns:
+        (...), indices along the last axis.
+    """
+    # Miss is a ratio of counts: the slack is far below the step of any, and above its rounding.
+    return np.count_nonzero(miss <= ALLOWED_MISS + 1e-12, axis=-1) - 1
+
+
+def false_positive_rate_at_95(curve: DetCurve) -> OperatingPoint:
+    """The false positive rate at 95 % true positive rate (FPR95), and its threshold.
+
+    The share of negative utterances whose score is at or above t, where t is the highest threshold
+    at which at least 95 % of the positive utterances are at or above it:
+
+        t = max {s : |{p >= s}| / n >= 0.95},  FPR95 = |{q >= t}| / m
+
+    Nothing is interpolated. Tied scores are accepted together, so their order cannot matter:
+    constant scores give 1, and so does a positive class of which more than 5 % lie below all else.
+
+    Sources: Hendrycks and Gimpel, A Baseline for Detecting Misclassified and Out-of-Distribution
+    Examples in Neural Networks, ICLR 2017 (arXiv 1610.02136), for the task; Liang, Li and Srikant,
+    Enhancing the Reliability of Out-of-distribution Image Detection in Neural Networks, ICLR 2018
+    (arXiv 1706.02690), for the metric. There the known classes are the positive ones; here it is
+    whatever class the scores are of.
+
+    >>> false_positive_rate_at_95(det_curve(np.array([0.6, 0.9]), np.array([0.1, 0.6, 0.7]))).value
+    0.6666666666666667
+    """
+    at = int(last_point_at_95(curve.miss))
+    return OperatingPoint(float(curve.false_alarm[at]), float(curve.thresholds[at]))
 
 
 def detection_cost(miss: Floats, false_alarm: Floats) -> Floats:

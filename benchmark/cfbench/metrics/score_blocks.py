@@ -2,22 +2,30 @@
 
 The scores are sorted once and cut into blocks. A resample then is a number of utterances a block
 and class, and its error rates at the edges of blocks are cumulative sums. Edges lie densest where
-the equal error rate and the lowest detection cost of the whole sample are. With no more distinct
-scores than blocks every threshold is an edge and everything is exact. Otherwise:
+the equal error rate, the lowest detection cost and the threshold of FPR95 of the whole sample are.
+With no more distinct scores than blocks every threshold is an edge and everything is exact.
+Otherwise:
 
 - where the units' weights are given, blocks are opened: the one in which a resample's curves
-  cross, which makes its equal error rate exact, and the two beside the edge of lowest cost, for
-  its minDCF;
-- else the equal error rate is interpolated, and minDCF is the lowest cost over the edges;
-- within a block, bona fide scores beat spoofs as often as in the whole sample (AUROC).
+  cross, which makes its equal error rate exact, the one in which it begins to miss more than 5 %,
+  which makes its FPR95 exact, and the two beside the edge of lowest cost, for its minDCF;
+- else the equal error rate and FPR95 are interpolated, and minDCF is the lowest cost over the
+  edges;
+- within a block, positive scores beat negative ones as often as in the whole sample (AUROC).
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cfbench.metrics.detection import DetCurve, detection_cost
+from cfbench.metrics.detection import (
+    ALLOWED_MISS,
+    DetCurve,
+    detection_cost,
+    last_point_at_95,
+)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.integer]
@@ -36,37 +44,51 @@ class _Side:
         return np.repeat(np.arange(self.starts.size - 1), np.diff(self.starts))
 
 
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """The weights behind resamples, (resamples, units), and the unit of each score by class."""
+
+    weights: NDArray[np.floating]
+    units: tuple[Ints, Ints]
+
+
 class ScoreBlocks:
     """Scores of both classes, cut into blocks.
 
     Args:
-        bonafide: Sorted scores, (n,).
-        spoof: Sorted scores, (m,).
+        positive: Sorted scores, (n,).
+        negative: Sorted scores, (m,).
         curve: The curve of these scores.
         around: Thresholds near which blocks are to be narrow.
         blocks: About how many to cut; less where there are fewer distinct scores.
+        metrics: Which of "min_dcf" and "fpr95" are wanted beside "eer" and "auroc".
     """
 
     def __init__(
         self,
-        bonafide: Floats,
-        spoof: Floats,
+        positive: Floats,
+        negative: Floats,
         curve: DetCurve,
         around: tuple[float, ...],
         blocks: int,
+        metrics: Collection[str],
     ) -> None:
         edges = _edges(curve, around, blocks)
+        self.wanted = metrics
+        starts = np.append(np.searchsorted(curve.thresholds, edges), curve.thresholds.size - 1)
+        # Where a block has but one threshold, its edge, there is nothing between its edges.
+        self._several = np.diff(starts) > 1
         self.sides = tuple(
             _Side(scores, np.append(np.searchsorted(scores, edges), scores.size))
-            for scores in (bonafide, spoof)
+            for scores in (positive, negative)
         )
         self.n_blocks = edges.size
         self._wins = self._wins_within_blocks()
 
     def cells(self) -> tuple[Ints, Ints]:
-        """The cell of each bona fide and each spoofed score: 0 .. 2 * blocks - 1."""
-        bonafide, spoof = (side.blocks for side in self.sides)
-        return bonafide, spoof + self.n_blocks
+        """The cell of each positive and each negative score: 0 .. 2 * blocks - 1."""
+        positive, negative = (side.blocks for side in self.sides)
+        return positive, negative + self.n_blocks
 
     def metrics(
         self,
@@ -74,79 +96,116 @@ class ScoreBlocks:
         weights: NDArray[np.floating] | None = None,
         units: tuple[Ints, Ints] | None = None,
     ) -> dict[str, Floats]:
-        """EER, AUROC and minDCF of resamples.
+        """EER, AUROC and, where they are wanted, minDCF and FPR95 of resamples.
 
         Args:
             counts: (resamples, 2 * blocks), utterances in each of the `cells`.
             weights: (resamples, units), the weights behind these counts; they open blocks.
-            units: The unit of each bona fide and of each spoofed score, in their order.
+            units: The unit of each positive and of each negative score, in their order.
 
         Returns:
-            "eer", "auroc", "min_dcf", each (resamples,); nan where a class is lost.
+            By name, each (resamples,); nan where a class is lost.
         """
-        bonafide, spoof = counts[:, : self.n_blocks], counts[:, self.n_blocks :]
+        positive, negative = counts[:, : self.n_blocks], counts[:, self.n_blocks :]
         with np.errstate(invalid="ignore", divide="ignore"):
-            n_bonafide, n_spoof = bonafide.sum(axis=1), spoof.sum(axis=1)
-            miss = _from_zero(bonafide) / n_bonafide[:, None]
-            rejected = _from_zero(spoof)
-            false_alarm = 1 - rejected / n_spoof[:, None]
-            wins = (bonafide * (rejected[:, :-1] + self._wins * spoof)).sum(axis=1)
-            auroc = wins / (n_bonafide * n_spoof)
-        defined = (n_bonafide > 0) & (n_spoof > 0)
-        costs = detection_cost(miss, false_alarm)
-        cost = costs.min(axis=1)
+            n_positive, n_negative = positive.sum(axis=1), negative.sum(axis=1)
+            miss = _from_zero(positive) / n_positive[:, None]
+            rejected = _from_zero(negative)
+            false_alarm = 1 - rejected / n_negative[:, None]
+            wins = (positive * (rejected[:, :-1] + self._wins * negative)).sum(axis=1)
+            auroc = wins / (n_positive * n_negative)
+        defined = (n_positive > 0) & (n_negative > 0)
         eer = np.full(counts.shape[0], np.nan)
         crossing = np.argmax(miss >= false_alarm, axis=1) - 1
+        drawn = None if weights is None or units is None else _Drawn(weights, units)
         for block in np.unique(crossing[defined]):
             rows = np.flatnonzero(defined & (crossing == block))
-            if weights is None or units is None:
+            if drawn is None:
                 points = miss[rows, block : block + 2], false_alarm[rows, block : block + 2]
             else:
-                resampled = (bonafide[rows], spoof[rows])
-                points = self._points_within(block, weights[rows], units, resampled)
+                points = self._points_within(block, rows, drawn, counts)
             eer[rows] = _interpolated(*points)
-        if weights is not None and units is not None:
-            best = np.argmin(costs, axis=1)
-            for beside in (best - 1, best):
-                for block in np.unique(beside[defined & (beside >= 0) & (beside < self.n_blocks)]):
-                    rows = np.flatnonzero(defined & (beside == block))
-                    resampled = (bonafide[rows], spoof[rows])
-                    points = self._points_within(block, weights[rows], units, resampled)
-                    cost[rows] = np.minimum(cost[rows], detection_cost(*points).min(axis=1))
-        return {
-            "eer": eer,
-            "auroc": np.where(defined, auroc, np.nan),
-            "min_dcf": np.where(defined, cost, np.nan),
-        }
+        found = {"eer": eer, "auroc": auroc}
+        if "min_dcf" in self.wanted:
+            found["min_dcf"] = self._lowest_cost(miss, false_alarm, defined, drawn, counts)
+        if "fpr95" in self.wanted:
+            found["fpr95"] = self._at_95(miss, false_alarm, defined, drawn, counts)
+        return {name: np.where(defined, values, np.nan) for name, values in found.items()}
+
+    def _lowest_cost(
+        self,
+        miss: Floats,
+        false_alarm: Floats,
+        defined: NDArray[np.bool_],
+        drawn: "_Drawn | None",
+        counts: Floats,
+    ) -> Floats:
+        costs = detection_cost(miss, false_alarm)
+        cost: Floats = costs.min(axis=1)
+        if drawn is None:
+            return cost
+        best = np.argmin(costs, axis=1)
+        for beside in (best - 1, best):
+            for block in np.unique(beside[defined & (beside >= 0) & (beside < self.n_blocks)]):
+                rows = np.flatnonzero(defined & (beside == block))
+                points = self._points_within(block, rows, drawn, counts)
+                cost[rows] = np.minimum(cost[rows], detection_cost(*points).min(axis=1))
+        return cost
+
+    def _at_95(
+        self,
+        miss: Floats,
+        false_alarm: Floats,
+        defined: NDArray[np.bool_],
+        drawn: "_Drawn | None",
+        counts: Floats,
+    ) -> Floats:
+        # Where a class is lost miss is nan, and no point is below the allowed one.
+        edge = np.maximum(last_point_at_95(miss), 0)
+        everyone = np.arange(edge.size)
+        rate: Floats = false_alarm[everyone, edge]
+        inside = defined & self._several[edge]
+        if drawn is None:
+            rows, at = everyone[inside], edge[inside]
+            step = (ALLOWED_MISS - miss[rows, at]) / (miss[rows, at + 1] - miss[rows, at])
+            rate[rows] += step * (false_alarm[rows, at + 1] - false_alarm[rows, at])
+            return rate
+        for block in np.unique(edge[inside]):
+            rows = np.flatnonzero(inside & (edge == block))
+            missed, accepted = self._points_within(block, rows, drawn, counts)
+            rate[rows] = accepted[np.arange(rows.size), last_point_at_95(missed)]
+        return rate
 
     def _points_within(
         self,
         block: int,
-        weights: NDArray[np.floating],
-        units: tuple[Ints, Ints],
-        resampled: tuple[Floats, Floats],
+        rows: NDArray[np.intp],
+        drawn: "_Drawn",
+        counts: Floats,
     ) -> tuple[Floats, Floats]:
-        """Miss and false alarm at every threshold from one edge of a block to the next."""
+        """Miss and false alarm of some resamples at every threshold of a block, and the next."""
         inside = [side.scores[side.starts[block] : side.starts[block + 1]] for side in self.sides]
         thresholds = np.unique(np.concatenate(inside))
         rejected = []
-        for side, unit, scores, counts in zip(self.sides, units, inside, resampled, strict=True):
-            drawn = weights[:, unit[side.starts[block] : side.starts[block + 1]]]
-            below = _from_zero(drawn.astype(np.float64))
+        sides = (counts[rows, : self.n_blocks], counts[rows, self.n_blocks :])
+        weights = drawn.weights[rows]
+        for side, unit, scores, of_side in zip(self.sides, drawn.units, inside, sides, strict=True):
+            within = weights[:, unit[side.starts[block] : side.starts[block + 1]]]
+            below = _from_zero(within.astype(np.float64))
             at = np.append(np.searchsorted(scores, thresholds), scores.size)
-            before = counts[:, :block].sum(axis=1, keepdims=True)
-            rejected.append((before + below[:, at]) / counts.sum(axis=1, keepdims=True))
+            before = of_side[:, :block].sum(axis=1, keepdims=True)
+            rejected.append((before + below[:, at]) / of_side.sum(axis=1, keepdims=True))
         return rejected[0], 1 - rejected[1]
 
     def _wins_within_blocks(self) -> Floats:
-        bonafide, spoof = self.sides
-        # Every score's rank among the spoofs less what lies in lower blocks.
-        ranks = np.searchsorted(spoof.scores, bonafide.scores, side="left").astype(np.float64)
-        ranks += np.searchsorted(spoof.scores, bonafide.scores, side="right")
+        positive, negative = self.sides
+        # Every score's rank among the negative ones less what lies in lower blocks.
+        ranks = np.searchsorted(negative.scores, positive.scores, side="left").astype(np.float64)
+        ranks += np.searchsorted(negative.scores, positive.scores, side="right")
         total = _from_zero(ranks[None])[0]
-        n_bonafide, n_spoof = np.diff(bonafide.starts), np.diff(spoof.starts)
-        within = np.diff(total[bonafide.starts]) / 2 - n_bonafide * spoof.starts[:-1]
-        pairs = n_bonafide * n_spoof
+        n_positive, n_negative = np.diff(positive.starts), np.diff(negative.starts)
+        within = np.diff(total[positive.starts]) / 2 - n_positive * negative.starts[:-1]
+        pairs = n_positive * n_negative
         return np.where(pairs > 0, within / np.maximum(pairs, 1), 0.5)
 
 

@@ -17,12 +17,21 @@ frequent spoofed class; every class with equal probability.
 """
 
 
-def trivial_confusions(support: Floats, bonafide: int) -> dict[str, Floats]:
+SAYS_NOTHING = {
+    "eer": {"majority": 0.5, "uniform": 0.5},
+    "auroc": {"majority": 0.5, "uniform": 0.5},
+    "fpr95": {"majority": 1.0, "uniform": 0.95},
+}
+"""Metrics of scores that say nothing: all tied, or in random order (what is expected then)."""
+
+
+def trivial_confusions(support: Floats, bonafide: int | None) -> dict[str, Floats]:
     """The confusion matrices of the trivial predictors on a split.
 
     Args:
         support: (K,), utterances of each class.
-        bonafide: The index of bona fide speech.
+        bonafide: The index of bona fide speech; None where it is no class of several: then there
+            is no "detector".
 
     Returns:
         For each of `TITLES` a float64 (K, K); that of "uniform" is the expected one. Ties go to
@@ -32,16 +41,16 @@ def trivial_confusions(support: Floats, bonafide: int) -> dict[str, Floats]:
     [[1.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 2.0, 0.0]]
     """
     n_classes = support.size
-    spoofed = support.copy()
-    spoofed[bonafide] = -1.0
-    detector = _always(support, int(np.argmax(spoofed)))
-    detector[bonafide] = 0.0
-    detector[bonafide, bonafide] = support[bonafide]
-    return {
-        "majority": _always(support, int(np.argmax(support))),
-        "detector": detector,
-        "uniform": np.repeat(support[:, None] / n_classes, n_classes, axis=1),
-    }
+    found = {"majority": _always(support, int(np.argmax(support)))}
+    if bonafide is not None:
+        spoofed = support.copy()
+        spoofed[bonafide] = -1.0
+        detector = _always(support, int(np.argmax(spoofed)))
+        detector[bonafide] = 0.0
+        detector[bonafide, bonafide] = support[bonafide]
+        found["detector"] = detector
+    found["uniform"] = np.repeat(support[:, None] / n_classes, n_classes, axis=1)
+    return found
 
 
 def _always(support: Floats, answer: int) -> Floats:
