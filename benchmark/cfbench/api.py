@@ -1,7 +1,7 @@
 """`cfbench.score`: the same as `cfbench score`, from Python, on paths or frames."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -88,8 +88,8 @@ def read_predictions(
     Raises:
         CfbenchError: All problems at once.
     """
-    known = _track(track).known_tasks
-    return _read_predictions(_as_source(predictions), format, logits, _tasks(tasks, known), known)
+    track = _track(track)
+    return _read_predictions(_as_source(predictions), format, logits, _tasks(tasks, track), track)
 
 
 def score(
@@ -163,15 +163,13 @@ def read_both(
         raise missing_file(Path(predictions))
     problems: list[Problem] = []
     asking = protocol.track if isinstance(protocol, Protocol) else _track(track)
-    wanted = _tasks(tasks, asking.known_tasks)
+    wanted = _tasks(tasks, asking)
     # Reading does not hold the interpreter.
     with ThreadPoolExecutor(max_workers=1) as beside:
         reading = beside.submit(_protocol, protocol, asking)
         if not isinstance(predictions, Predictions):
             source = _as_source(predictions)
-            predictions, problems = inspect_predictions(
-                source, format, logits, wanted, asking.known_tasks
-            )
+            predictions, problems = inspect_predictions(source, format, logits, wanted, asking)
         known = reading.result()
     if problems:
         # Those of the ids are reported with them, not in a second run.
@@ -197,9 +195,9 @@ def check(
     Raises:
         CfbenchError: The file is no table of predictions at all.
     """
-    known = (_track(track) if protocol is None else protocol.track).known_tasks
+    track = _track(track) if protocol is None else protocol.track
     found, problems = inspect_predictions(
-        _as_source(predictions), format, logits, _tasks(tasks, known), known
+        _as_source(predictions), format, logits, _tasks(tasks, track), track
     )
     if protocol is not None:
         problems += _id_problems(found, protocol, splits, allow_missing)
@@ -224,10 +222,10 @@ def _id_problems(
     return align(predictions, protocol, scored, allow_missing).problems
 
 
-def _tasks(names: Sequence[str] | None, known: Mapping[str, Task]) -> list[Task] | None:
+def _tasks(names: Sequence[str] | None, track: Track) -> list[Task] | None:
     if names is None:
         return None
-    return pick_tasks([names] if isinstance(names, str) else names, known)
+    return pick_tasks([names] if isinstance(names, str) else names, track.known_tasks)
 
 
 def _as_source(source: Any) -> str | Path | pl.DataFrame:

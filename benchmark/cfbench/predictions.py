@@ -7,7 +7,7 @@ spoof detection `bin_bonafide`, the probability that the utterance is bona fide,
 its log-likelihood ratio. Which tasks there are is told by the track.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -18,7 +18,7 @@ import polars as pl
 from cfbench import score_folders
 from cfbench.errors import CfbenchError, Problem, clip, did_you_mean, name_some, plural
 from cfbench.tables import Table, frame_table, read_table
-from cfbench.tasks import TRACING_IDS, Task, load_tasks
+from cfbench.tasks import TRACING_IDS, Task, Track, load_tasks
 
 SUM_TOLERANCE = 5e-3
 """How far from 1 the probabilities of an utterance may sum: files rounded to two digits pass."""
@@ -61,7 +61,7 @@ def read_predictions(
     format: str = "auto",
     logits: bool = False,
     tasks: Sequence[Task] | None = None,
-    known: Mapping[str, Task] | None = None,
+    track: Track | None = None,
 ) -> Predictions:
     """Read predictions and check all that can be checked without the protocol.
 
@@ -70,12 +70,12 @@ def read_predictions(
         format: "csv", "tsv", "parquet", "jsonl", "authors", or "auto": by name.
         logits: The numbers are logits, not probabilities.
         tasks: Read these tasks only; None for all that the file answers.
-        known: The tasks that it may answer, a track's `known_tasks`; None for the four.
+        track: Tells which tasks it may answer; None for the four.
 
     Raises:
         CfbenchError: All problems of the file at once.
     """
-    predictions, problems = inspect_predictions(source, format, logits, tasks, known)
+    predictions, problems = inspect_predictions(source, format, logits, tasks, track)
     if problems:
         raise CfbenchError.of(problems)
     return predictions
@@ -86,7 +86,7 @@ def inspect_predictions(
     format: str = "auto",
     logits: bool = False,
     tasks: Sequence[Task] | None = None,
-    known: Mapping[str, Task] | None = None,
+    track: Track | None = None,
 ) -> tuple[Predictions, list[Problem]]:
     """Like `read_predictions`, but problems with values are returned, so that more can be added.
 
@@ -95,7 +95,8 @@ def inspect_predictions(
     """
     notes: tuple[str, ...] = ()
     problems: list[Problem] = []
-    known = load_tasks() if known is None else known
+    known = load_tasks() if track is None else track.known_tasks
+    asked = list(known.values()) if track is None else track.asked
     numbers = {column for task in known.values() for column in task.columns}
     is_number = numbers.__contains__
     if isinstance(source, pl.DataFrame):
@@ -106,7 +107,7 @@ def inspect_predictions(
         table = read_table(Path(source), is_number, format)
     problems += table.problems
     wanted = list(known.values()) if tasks is None else list(tasks)
-    problems_of_columns = list(_column_problems(table, known))
+    problems_of_columns = list(_column_problems(table, known, asked))
     given = _given_kinds(table, wanted, logits)
     derive_bin = (
         "bin" not in given
@@ -125,7 +126,7 @@ def inspect_predictions(
     if problems_of_columns:
         raise CfbenchError.of([*problems_of_columns, *problems])
     if not given:
-        some = _example(wanted or known.values())
+        some = _example(asked)
         raise CfbenchError(
             f"{table.name}: no column answers a task",
             f"for example {some.label_column} (labels), or {', '.join(some.score_columns)} "
@@ -153,12 +154,14 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return shifted / shifted.sum(axis=0)
 
 
-def _example(tasks: Collection[Task]) -> Task:
+def _example(tasks: Sequence[Task]) -> Task:
     """The task that shows best how columns are called: one with a column a class."""
     return min(tasks, key=lambda task: task.kind == "detection")
 
 
-def _column_problems(table: Table, by_id: Mapping[str, Task]) -> list[Problem]:
+def _column_problems(
+    table: Table, by_id: Mapping[str, Task], asked: Sequence[Task]
+) -> list[Problem]:
     tasks = by_id.values()
     known = ["utt_id", *(c for task in tasks for c in (task.label_column, *task.columns))]
     there = set(table.frame.columns)
@@ -171,8 +174,8 @@ def _column_problems(table: Table, by_id: Mapping[str, Task]) -> list[Problem]:
         Problem(
             f"{table.name}: unknown column '{clip(name)}'"
             + did_you_mean(by_alias.get(name.casefold(), name), known),
-            f"known columns: utt_id, a task ({', '.join(by_id)}) or a task and class "
-            f"({_example(tasks).columns[1]})",
+            f"known columns: utt_id, a task ({', '.join(task.id for task in asked)}) or a task and "
+            f"class ({_example(asked).columns[1]})",
         )
         for name in table.frame.columns
         if name not in known

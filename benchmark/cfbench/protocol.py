@@ -27,7 +27,7 @@ import polars as pl
 from cfbench import content, protocol_lists
 from cfbench.errors import CfbenchError, Problem, did_you_mean, name_some, plural
 from cfbench.tables import FORMATS, Table, column_bytes, frame_table, missing_file, read_table
-from cfbench.tasks import BASE_COLUMNS, TASK_IDS, Task, Track
+from cfbench.tasks import BASE_COLUMNS, TASK_IDS, Track
 
 COLUMNS = (*BASE_COLUMNS[:-1], *TASK_IDS, BASE_COLUMNS[-1])
 """The columns of a protocol whose track brings no tasks of its own."""
@@ -56,11 +56,6 @@ class Protocol:
     held_back: pl.DataFrame = field(
         default_factory=lambda: pl.DataFrame(schema={"utt_id": pl.String, "split": pl.String})
     )
-
-    @property
-    def tasks(self) -> list[Task]:
-        """The tasks that the track asks, in the order in which they are reported."""
-        return [task for task in self.track.known_tasks.values() if task.id in self.track.tasks]
 
     @cached_property
     def splits(self) -> tuple[str, ...]:
@@ -349,7 +344,7 @@ def _from_table(table: Table, track: Track) -> _Part:
         raise CfbenchError.of(problems)
     absent = [pl.lit(None, pl.String).alias(c) for c in known_columns if c not in frame.columns]
     frame = frame.with_columns(*absent).select(pl.col(known_columns).cast(pl.String))
-    partial = [task_id for task_id in track.tasks if track.known_tasks[task_id].partial]
+    partial = [task.id for task in track.asked if task.partial]
     # An empty cell says that a partial task is not asked of this utterance.
     frame = frame.with_columns(
         pl.when(pl.col(name).str.strip_chars() != "").then(pl.col(name)) for name in partial
@@ -384,8 +379,8 @@ def _from_table(table: Table, track: Track) -> _Part:
                     f"the splits of {track.name}: {', '.join(known)}",
                 )
             )
-    for task_id in track.tasks:
-        task = track.known_tasks[task_id]
+    for task in track.asked:
+        task_id = task.id
         labels = frame[task_id].drop_nulls().unique().sort().to_list()
         named = {label: task.class_index(label) for label in labels if label.strip()}
         for label, index in named.items():
@@ -414,13 +409,13 @@ def _from_table(table: Table, track: Track) -> _Part:
 def _check_bona_fide(frame: pl.DataFrame, table: Table, track: Track) -> None:
     if "bin" not in track.tasks:
         return
-    for task_id in track.tasks:
-        if track.known_tasks[task_id].kind != "tracing":
+    for task in track.asked:
+        if task.bonafide is None:
             continue
-        rows = ((frame["bin"] == "bonafide") != (frame[task_id] == "real")).arg_true()
+        rows = ((frame["bin"] == "bonafide") != (frame[task.id] == "real")).arg_true()
         if len(rows):
             raise CfbenchError(
-                f"{table.name}: bin and {task_id} contradict each other about real and fake: "
+                f"{table.name}: bin and {task.id} contradict each other about real and fake: "
                 + name_some(table.where(rows.head(5).to_list()), len(rows))
             )
 

@@ -332,11 +332,11 @@ class Track(Record):
     def _check_tasks(self) -> None:
         taken = {*_RESERVED, *load_tasks(), *(task.name for task in load_tasks().values())}
         for task in self.own_tasks:
-            for word in {task.id, task.name}:
+            for word in dict.fromkeys((task.id, task.name)):
                 if word in taken:
                     raise ValueError(
                         f"task_files: '{word}' cannot be the id or name of another task: it is "
-                        f"that of a task or a column already; call it otherwise"
+                        "that of a task or a column already; call it otherwise"
                     )
             taken |= {task.id, task.name}
             if task.id not in self.tasks:
@@ -361,6 +361,11 @@ class Track(Record):
         """
         own = sorted(self.own_tasks, key=lambda task: task.id)
         return {**load_tasks(), **{task.id: task for task in own}}
+
+    @cached_property
+    def asked(self) -> tuple[Task, ...]:
+        """The tasks that it asks, in the order of reports."""
+        return tuple(task for task in self.known_tasks.values() if task.id in self.tasks)
 
     def published_name(self, split: str, digest: str) -> str | None:
         """The published version of a split that has this digest, or None."""

@@ -44,7 +44,7 @@ def trivial_answers(
     asked = protocol.only(splits or protocol.scored)
     split = pl.col("split").cast(pl.String)
     known = asked.frame.with_columns(split)
-    tasks = protocol.tasks
+    tasks = protocol.track.asked
     words = [pl.col(task.id).cast(pl.String) for task in tasks]
     rows = pl.concat(
         [

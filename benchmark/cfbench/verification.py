@@ -271,7 +271,7 @@ def _score(path: Path, logits: bool, protocol: Protocol) -> Scored:
                 f"the predictions: {plural(rows, 'row')}, but {most:,} utterances can be answered",
                 "an utterance has one row",
             )
-    predictions = read_predictions(path, logits=logits, known=protocol.track.known_tasks)
+    predictions = read_predictions(path, logits=logits, track=protocol.track)
     card = score(predictions, protocol, None, False, BOOTSTRAP, SEED)
     answered = card.predictions.held_back
     if answered < protocol.only(protocol.scored).held_back.height:

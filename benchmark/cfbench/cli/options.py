@@ -31,7 +31,10 @@ Split = Annotated[
     ),
 ]
 Tasks = Annotated[
-    str | None, typer.Option(help="Tasks, separated by commas: bin,vq,aux,dec. Default: all given.")
+    str | None,
+    typer.Option(
+        help="Tasks, separated by commas: bin,vq,aux,dec, or the track's own. Default: all given."
+    ),
 ]
 Format = Annotated[
     str, typer.Option(help="auto, csv, tsv, parquet, jsonl, or authors (their score files).")

@@ -45,7 +45,7 @@ def show_protocol(
         for task_id, counts in split["classes"].items():
             classes.add_row(task_id, ", ".join(f"{c} {n:,}" for c, n in counts.items()))
         console.print(classes)
-        made = [task.id for task in protocol.tasks if task.id != "bin"]
+        made = [task.id for task in protocol.track.asked if task.id != "bin"]
         counted = {"spoof": "spoof", "bonafide": "bona fide"}
         if "bin" not in protocol.track.tasks:
             counted = {"utterances": "utterances"}

@@ -92,5 +92,4 @@ def _tasks(track: str | None) -> "dict[str, Task]":
 
     if track is None:
         return dict(load_tasks())
-    asked = find_track(track)
-    return {key: task for key, task in asked.known_tasks.items() if key in asked.tasks}
+    return {task.id: task for task in find_track(track).asked}
