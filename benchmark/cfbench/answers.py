@@ -220,10 +220,11 @@ def split_data(frame: pl.DataFrame, name: str, track: Track, everything: Said) -
         frame, here = frame.filter(inside), everything.of(inside)
     whole, partial = {}, {}
     for task_id, kind in here.kinds.items():
-        asked = frame[task_id].is_not_null().to_numpy()
-        if asked.all():
+        without = frame[task_id].null_count()
+        if not without:
             whole[task_id] = kind
-        elif asked.any():
+        elif without < frame.height:
+            asked = frame[task_id].is_not_null().to_numpy()
             rows = here.only(task_id).of(asked)
             partial[task_id] = _split_data(frame.filter(asked), name, track, rows)
     found = _split_data(frame, name, track, replace(here, kinds=whole))
