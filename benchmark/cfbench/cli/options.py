@@ -45,6 +45,10 @@ AllowMissing = Annotated[
         "--allow-missing", help="Score utterances without a prediction as wrong, and say so."
     ),
 ]
+Under = Annotated[
+    str, typer.Option(help="The folder of the entries in a repository; empty for none.")
+]
+UNDER = "submissions"
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 EXAMPLES = {"--tasks": "bin,vq", "--split": "id", "--only": "test"}
