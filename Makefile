@@ -22,8 +22,14 @@ demo: $(VENV)/.demo
 	@echo 'Where to go next:'
 	@echo '  $(BIN)/cfbench score $(EXAMPLE) --track example --explain   everything that was computed'
 	@echo '  $(BIN)/cfbench show runs/wav2vec2-aasist-mini/scorecard.json   a baseline, in full'
+	@echo '  $(BIN)/cfbench leaderboard build submissions --out site   the leaderboard: site/index.html'
+	@echo '  make demo SERVE=1   the same as a web app, which stays'
 	@echo '  $(BIN)/cfbench --help   the commands'
 	@echo '  README.md   how to score a system of your own on CodecFake+'
+ifdef SERVE
+	@$(PIP) install -e '.[baseline,space]'
+	@$(BIN)/cfbench leaderboard serve submissions --track codecfake-mini
+endif
 
 test: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -38,6 +44,9 @@ perf: $(VENV)/.dev
 	$(BIN)/python tests/performance/audio.py
 	$(BIN)/python tests/performance/model.py
 	$(BIN)/python tests/performance/mini.py
+	$(BIN)/python tests/performance/hub.py
+	$(BIN)/python tests/performance/leaderboard.py
+	$(BIN)/python tests/performance/space.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
