@@ -6,6 +6,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Torch is installed first and by itself: a package that asks for any torch would bring the largest
 # build there is. For another build: make TORCH='torch==... --index-url ...' test
 TORCH ?= torch==2.13.0
+# Processes that run tests, one a core.
+WORKERS ?= 2
+PYTEST = $(BIN)/pytest -n $(WORKERS) --dist loadgroup
 EXAMPLE := tasks/example/predictions.csv
 
 .PHONY: demo test perf format clean
@@ -35,8 +38,8 @@ test: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -m 'not slow'
-	$(BIN)/pytest -m slow
+	$(PYTEST) -m 'not slow'
+	$(PYTEST) -m slow
 
 perf: $(VENV)/.dev
 	$(BIN)/python tests/performance/score.py
