@@ -6,6 +6,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Torch is installed first and by itself: a package that asks for any torch would bring the largest
 # build there is. For another build: make TORCH='torch==... --index-url ...' test
 TORCH ?= torch==2.13.0
+# Processes that run tests, one a core.
+WORKERS ?= 2
+PYTEST = $(BIN)/pytest -n $(WORKERS) --dist loadgroup
 EXAMPLE := tasks/example/predictions.csv
 
 .PHONY: demo test perf format clean
@@ -22,15 +25,21 @@ demo: $(VENV)/.demo
 	@echo 'Where to go next:'
 	@echo '  $(BIN)/cfbench score $(EXAMPLE) --track example --explain   everything that was computed'
 	@echo '  $(BIN)/cfbench show runs/wav2vec2-aasist-mini/scorecard.json   a baseline, in full'
+	@echo '  $(BIN)/cfbench leaderboard build submissions --out site   the leaderboard: site/index.html'
+	@echo '  make demo SERVE=1   the same as a web app, which stays'
 	@echo '  $(BIN)/cfbench --help   the commands'
 	@echo '  README.md   how to score a system of your own on CodecFake+'
+ifdef SERVE
+	@$(PIP) install -e '.[baseline,space]'
+	@$(BIN)/cfbench leaderboard serve submissions --track codecfake-mini
+endif
 
 test: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -m 'not slow'
-	$(BIN)/pytest -m slow
+	$(PYTEST) -m 'not slow'
+	$(PYTEST) -m slow
 
 perf: $(VENV)/.dev
 	$(BIN)/python tests/performance/score.py
@@ -38,6 +47,9 @@ perf: $(VENV)/.dev
 	$(BIN)/python tests/performance/audio.py
 	$(BIN)/python tests/performance/model.py
 	$(BIN)/python tests/performance/mini.py
+	$(BIN)/python tests/performance/hub.py
+	$(BIN)/python tests/performance/leaderboard.py
+	$(BIN)/python tests/performance/space.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -19,6 +19,19 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 _PLACES = {name: os.environ.get(name) for name in ("CFBENCH_PROTOCOLS", "CFBENCH_GOLDEN")}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run in several processes, those of a file stay in one.
+
+    So do all that read the clips of the embedded track: unpacking them takes minutes. These begin,
+    since they take longest.
+    """
+    clips = {item.path for item in items if "mini_cache" in getattr(item, "fixturenames", ())}
+    for item in items:
+        group = "clips" if item.path in clips else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: item.path not in clips)
+
+
 class Run(NamedTuple):
     """What a command left behind."""
 

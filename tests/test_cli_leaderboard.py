@@ -5,13 +5,16 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import entries
+import samples
 from cfbench.submission import DESCRIPTION, VERIFIED, parse_submission
+from hub_server import Hub
+from hub_server.client import use
 
 DESCRIBED = (
     "--system", "My system", "--team", "My lab", "--description", "Made up.", "--contact",
@@ -108,6 +111,53 @@ def test_an_address_that_can_change_is_refused_before_it_is_fetched(submit, addr
     done = submit(*DESCRIBED, predictions=address)
     assert done.code == 2
     assert "Traceback" not in done.err
+
+
+@pytest.fixture
+def published(work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of system A's predictions on a Hub of the loopback."""
+    import huggingface_hub
+
+    with Hub() as hub:
+        use(hub, tmp_path, monkeypatch)
+        monkeypatch.setattr("time.sleep", lambda seconds: None)
+        content = (work / "a" / "p.csv").read_bytes()
+        commit = hub.add("lab/predictions", {"p.csv": content}, kind="dataset")
+        yield f"https://huggingface.co/datasets/lab/predictions/resolve/{commit}/p.csv"
+        huggingface_hub.close_session()
+
+
+def test_predictions_at_an_address_are_fetched_and_checked(submit, tmp_path, published) -> None:
+    done = submit(*DESCRIBED, predictions=published)
+    assert done.code == 0, done.err
+    assert "not verified" not in done.err
+    path = tmp_path / "submissions" / "my-system" / DESCRIPTION
+    said = parse_submission(path.read_bytes(), str(path)).predictions
+    assert said.address == published
+    assert not list(path.parent.glob("predictions*"))
+
+
+def test_a_digest_that_is_not_that_of_the_address_is_refused(submit, tmp_path, published) -> None:
+    done = submit(*DESCRIBED, "--sha256", "0" * 64, predictions=published)
+    assert done.code == 2
+    assert "SHA-256" in done.err
+    assert not (tmp_path / "submissions").exists()
+
+
+def test_without_the_protocol_an_entry_is_written_and_it_is_said(
+    run_cli, lists: Path, tmp_path: Path
+) -> None:
+    """The lists were at hand when it was scored, and are not when it is submitted."""
+    samples.probability_frame().write_csv(tmp_path / "p.csv")
+    card = tmp_path / "card.json"
+    run_cli("score", tmp_path / "p.csv", "--protocol", lists, "--json", card)
+    done = run_cli("submit", card, "--predictions", tmp_path / "p.csv", *DESCRIBED,
+                   "--out", tmp_path / "s")  # fmt: skip
+    assert done.code == 0
+    assert "not verified here" in done.err
+    assert "not shipped" in done.err
+    assert (tmp_path / "s" / "my-system" / DESCRIPTION).is_file()
+    assert run_cli("verify", tmp_path / "s" / "my-system", "--protocol", lists).code == 0
 
 
 def test_a_prompt_asks_for_what_was_not_given(work: Path, tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ A fenced block is run, in a folder of its own for each document, if its language
   answers them.
 - `console baseline`, `python baseline`: the same with what the baselines need: a small made-up
   track (made-up.toml, clips/) and a tiny recipe (tiny.toml).
+- `console hub`: the same with a Hub of the loopback, on which `lab` is logged in, has a model, and
+  whose entry is in submissions/my-system.
 - `python`: must run; the blocks of a document share their names.
 - `toml NAME` and `csv NAME`: is written to the file of that name.
 """
@@ -22,15 +24,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import huggingface_hub
 import polars as pl
 import pytest
 
+import entries
 import make_picture
 import speech
 from cfbench import api
 from cfbench.metrics.catalogue import METRICS
 from cfbench.scorecard import json_schema
 from cfbench.tasks import load_tasks
+from hub_server import Hub
+from hub_server.client import use
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -151,11 +157,32 @@ def test_blocks_of_baselines_run(
             _run_all(block, name, run_cli)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+def test_blocks_with_a_hub_run(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_cli: Callable
+) -> None:
+    wanted = [block for block in blocks(ROOT / name) if block.word == "hub"]
+    if not wanted:
+        return
+    monkeypatch.chdir(tmp_path)
+    with Hub() as hub:
+        use(hub, tmp_path / "home", monkeypatch)
+        monkeypatch.setenv("HF_TOKEN", hub.sign_up("lab"))
+        monkeypatch.setenv("CFBENCH_CACHE", str(tmp_path / "cache"))
+        hub.add("lab/model", {"config.json": b"{}"})
+        entries.make(tmp_path / "submissions", tmp_path / "work", "My system")
+        for block in wanted:
+            _run_all(block, name, run_cli)
+        huggingface_hub.close_session()
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_shown_command_is_run(name: str) -> None:
     for block in blocks(ROOT / name):
         if block.language == "console":
-            assert block.word in ("", "protocols", "baseline")
+            assert block.word in ("", "protocols", "baseline", "hub")
             for typed, _, _ in commands(block):
                 assert typed.startswith("cfbench "), f"{name}, line {block.line}: {typed}"
         else:

@@ -24,6 +24,7 @@ from cfbench.leaderboard.results import result_of
 from cfbench.metrics.detection import det_curve, false_positive_rate_at_95
 from cfbench.pairing import Key, replicated
 from cfbench.protocol import summarise
+from cfbench.report.data import report_of
 from cfbench.scorecard import Scorecard, catalogue, json_schema, read_scorecard
 from cfbench.tasks import TASK_IDS, Track, find_track, load_tasks
 from cfbench.trivial import trivial_answers
@@ -213,20 +214,25 @@ def test_a_missing_answer_is_the_worst_one(track: Track) -> None:
     assert view(card, "unknown").metrics["fpr95"].value == 1
 
 
-def test_a_split_in_which_a_task_is_not_asked_has_no_score(
+def test_in_a_split_in_which_a_task_is_not_asked_every_number_is_null(
     track: Track, run_cli, tmp_path: Path
 ) -> None:
     truth = TRUTH.filter((pl.col("split") == "id") | pl.col("codec").is_null())
     said = SAID.join(truth, on="utt_id", how="semi")
     card = cfbench.score(said, truth, track=track, bootstrap=0)
-    assert set(card.tasks["codec"].splits) == {"id"}
-    assert card.tasks["codec"].drop is None
+    unasked = view(card, "codec")
+    assert (unasked.utterances, unasked.support) == (0, dict.fromkeys(CODECS, 0))
+    assert set(unasked.metrics) == set(view(card, "codec", "id").metrics)
+    assert {number.reason for number in unasked.metrics.values()} == {
+        "the task is asked of no utterance here"
+    }
+    assert card.tasks["codec"].drop.number.reason == "not defined on both splits"
     assert any(note.startswith("codec, ood: asked of 0 of 2 utterances") for note in card.notes)
     path = tmp_path / "card.json"
     path.write_text(card.to_json())
     shown = run_cli("show", path, "--explain")
     assert shown.code == 0
-    assert re.search(r"Codec \(codec\) +macro-F1 ↑ +100.0 +not asked", shown.out)
+    assert re.search(r"Codec \(codec\) +macro-F1 ↑ +100.0 +n/a +n/a", shown.out)
     with pytest.raises(CfbenchError, match="no utterance of ood has a class of codec"):
         cfbench.score(said, truth, track=track, tasks=["codec"], splits=["ood"])
     read = cfbench.read_predictions(said, tasks=["codec"], track=track)
@@ -501,6 +507,20 @@ def test_two_systems_are_compared(track: Track) -> None:
     assert sum(part.utterances for part in found["codec", "ood"].classes) == (
         truth.filter(split="ood")["codec"].count()
     )
+
+
+def test_a_report_names_the_errors_of_the_utterances_that_are_asked(track: Track) -> None:
+    read = cfbench.read_predictions(SAID, track=track)
+    report = report_of("mine", read, cfbench.read_protocol(TRUTH, track), bootstrap=0)
+    errors = report.errors["codec"]["ood"]
+    assert (errors.wrong, errors.utterances) == (1, 3)
+    (worst,) = errors.most_confident
+    assert (worst.utt_id, worst.source, worst.truth, worst.answer) == (
+        "k2", "encodec", "encodec", "dac",
+    )  # fmt: skip
+    assert worst.probability == pytest.approx(0.6)
+    # Its curves are of spoof detection.
+    assert report.detection == {}
 
 
 def test_comparing_systems_that_answer_other_tasks_is_refused(track: Track) -> None:

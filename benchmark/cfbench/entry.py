@@ -10,6 +10,7 @@ import polars as pl
 
 from cfbench.errors import CfbenchError
 from cfbench.predictions import read_predictions
+from cfbench.review import NotHere, fetch
 from cfbench.scorecard import Scorecard, parse_scorecard
 from cfbench.submission import (
     DESCRIPTION,
@@ -24,7 +25,7 @@ from cfbench.submission import (
     parse_submission,
     place,
 )
-from cfbench.verification import Verification, check_settings, read_bounded, suffix_of
+from cfbench.verification import Limits, Verification, check_settings, read_bounded, suffix_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +65,8 @@ def make_entry(
         predictions: A file, a folder of the authors' score files, or an address on the Hub that
             names a commit.
         board: The folder of submissions.
-        verify: Verifies an entry in a folder.
+        verify: Verifies an entry in a folder; raises NotHere where this machine lacks what that
+            takes.
         sha256: Of predictions at an address; None fetches them to find it.
         slug: The entry's name; None for one made of the system's name.
         logits: The predictions' numbers are logits.
@@ -83,32 +85,14 @@ def make_entry(
         place(Path(folder), submission, content, held)
         try:
             verification = verify(Path(folder) / submission.slug)
-        except CfbenchError as error:
+        except NotHere as error:
             verification, why = None, error.problems[0].message
         else:
             why = ""
     if verification is not None and verification.problems:
-        if not _lacks_means(verification):
-            raise CfbenchError.of(verification.problems)
-        why, verification = verification.problems[0].message, None
+        raise CfbenchError.of(verification.problems)
     written = place(board, submission, content, held)
     return Made(board / written.slug, written, verification, why)
-
-
-def _lacks_means(verification: Verification) -> bool:
-    """Whether it ended for want of a protocol or a network, and not for what the entry is."""
-    passed = {check.name for check in verification.checks}
-    return (
-        "scorecard" in passed
-        and "predictions" not in passed
-        and (
-            "protocol" not in passed
-            or (
-                verification.submission is not None
-                and verification.submission.predictions.is_remote
-            )
-        )
-    )
 
 
 def _answers(
@@ -121,9 +105,6 @@ def _answers(
         pinned = parse_pinned(predictions)
         suffix_of(pinned.path)
         if sha256 is None:
-            from cfbench.review import fetch
-            from cfbench.verification import Limits
-
             with tempfile.TemporaryDirectory(prefix="cfbench-") as folder:
                 path = fetch(predictions, Path(folder), Limits().packed)
                 with path.open("rb") as file:

@@ -4,9 +4,9 @@ import numpy as np
 
 from cfbench.errors import plural
 from cfbench.intervals import TOO_FEW_UNITS, percentile_interval
-from cfbench.scorecard import Interval, Number
+from cfbench.scorecard import ClassScore, Interval, Number, SplitScore, View
 from cfbench.tallies import Floats, Values
-from cfbench.tasks import DECISION_METRICS
+from cfbench.tasks import DECISION_METRICS, Task
 from cfbench.windows import Resampling, Sampled, Window
 
 PROBABILITY_METRICS = ("log_loss", "brier", "ece")
@@ -111,6 +111,42 @@ def plain_number(
         interval=interval,
         interval_reason=reason,
         utterance_interval=None if by_utterance is None else _interval(by_utterance),
+    )
+
+
+def metrics_of(task: Task) -> list[str]:
+    """The metrics of a task, in the order of reports."""
+    of_decisions = [
+        name for name in DECISION_METRICS if name != "macro_f1_spoofed" or task.bonafide is not None
+    ]
+    return [*of_decisions, *PROBABILITY_METRICS, *task.metrics]
+
+
+def not_asked(task: Task) -> SplitScore:
+    """The score of a split of which no utterance has a class of the task: every number is null."""
+    undefined = Number(value=None, reason="the task is asked of no utterance here")
+    kinds = dict.fromkeys(("precision", "recall", "f1"), undefined)
+    view = View(
+        utterances=0,
+        groups=0,
+        support=dict.fromkeys(task.class_names, 0),
+        metrics=dict.fromkeys(metrics_of(task), undefined),
+        classes=tuple(
+            ClassScore(name=name, support=0, predicted=0, **kinds) for name in task.class_names
+        ),
+        confusion=((0,) * len(task.classes),) * len(task.classes),
+        answers=task.class_names,
+        lost={},
+        notes=(),
+    )
+    return SplitScore(
+        overall=view,
+        subsets={},
+        without_largest_source=None,
+        equal_sources={},
+        sources=(),
+        worst_source=None,
+        trivial={},
     )
 
 

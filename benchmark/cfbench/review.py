@@ -8,7 +8,11 @@ from cfbench import api
 from cfbench.errors import CfbenchError
 from cfbench.protocol import Protocol
 from cfbench.tasks import Track, find_track
-from cfbench.verification import FindProtocol, Limits, Verification, verify
+from cfbench.verification import Fetch, FindProtocol, Limits, Verification, verify
+
+
+class NotHere(CfbenchError):
+    """This machine lacks what verifying takes, which is no fault of the submission."""
 
 
 def own_protocols(track: str | None = None, protocol: Path | None = None) -> FindProtocol:
@@ -27,7 +31,10 @@ def own_protocols(track: str | None = None, protocol: Path | None = None) -> Fin
                 f"the submission is of {name}, but {known.name} is asked for",
                 "leave out --track, or give the right one",
             )
-        return api.read_protocol(protocol, known)
+        try:
+            return api.read_protocol(protocol, known)
+        except CfbenchError as error:
+            raise NotHere.of(error.problems) from None
 
     return find
 
@@ -56,5 +63,61 @@ def verifier(
 
     def check(entry: Path) -> Verification:
         return verify(entry, find, fetch, limits)
+
+    return check
+
+
+def attempt(
+    entry: Path, find_protocol: FindProtocol, fetch: Fetch = fetch, limits: Limits | None = None
+) -> tuple[Verification, str]:
+    """Verify an entry, and tell want of means from what is wrong with it.
+
+    Args:
+        entry: Its folder.
+        find_protocol: One of `own_protocols`.
+        fetch: Fetches predictions that are elsewhere.
+        limits: What the submission may take.
+
+    Returns:
+        What was found, and why it could not be scored here and now: no protocol, no network, a Hub
+        in trouble.
+        The latter is empty where it was scored, or is not what it says.
+    """
+    from cfbench.hub.failures import InTrouble, NotConnected
+
+    lacking = [""]
+
+    def find(name: str) -> Protocol:
+        try:
+            return find_protocol(name)
+        except NotHere as error:
+            lacking[0] = error.problems[0].message
+            raise
+
+    def fetched(address: str, folder: Path, limit: int) -> Path:
+        try:
+            return fetch(address, folder, limit)
+        except (NotConnected, InTrouble) as error:
+            lacking[0] = error.problems[0].message
+            raise
+
+    found = verify(entry, find, fetched, limits)
+    return found, lacking[0]
+
+
+def board_verifier(
+    track: str | None = None, protocol: Path | None = None
+) -> Callable[[Path], Verification]:
+    """As `verifier`, for leaderboards: raises where this machine lacks what verifying takes.
+
+    What could not be verified for that counts as claimed, and is not called false.
+    """
+    find = own_protocols(track, protocol)
+
+    def check(entry: Path) -> Verification:
+        found, why = attempt(entry, find)
+        if why:
+            raise NotHere(why)
+        return found
 
     return check

@@ -24,7 +24,8 @@ from cfbench.metrics.detection import det_curve, equal_error_rate
 from cfbench.metrics.trivial import SAYS_NOTHING, trivial_confusions
 from cfbench.numbers import (
     JOINT_METRICS,
-    PROBABILITY_METRICS,
+    metrics_of,
+    not_asked,
     number_of,
     plain_number,
 )
@@ -194,7 +195,7 @@ def _score_splits(
     tasks = {
         task_id: _task_score(
             track.known_tasks[task_id],
-            by_split,
+            {name: by_split.get(name) or not_asked(track.known_tasks[task_id]) for name in data},
             overall[task_id],
             transfers.get(task_id),
             resampling,
@@ -239,12 +240,13 @@ def _view(scored: Window, resampling: Resampling) -> View:
     confusion = scored.tally.confusion().astype(np.int64)
     support, predicted = point["support"][0], decisions.predicted(confusion.astype(np.float64))
     metrics = {
-        name: number_of(scored.decisions, name, scored, resampling)
-        for name in DECISION_METRICS + PROBABILITY_METRICS
-        if name != "macro_f1_spoofed" or task.bonafide is not None
-    }
-    metrics |= {
-        name: number_of(scored.detection, name, scored, resampling) for name in task.metrics
+        name: number_of(
+            scored.detection if name in SCORE_METRICS else scored.decisions,
+            name,
+            scored,
+            resampling,
+        )
+        for name in metrics_of(task)
     }
     classes = tuple(
         ClassScore(
@@ -409,7 +411,7 @@ def _task_score(
             metric=headline,
             from_split=first,
             to_split=second,
-            number=_drop(overall[first], overall[second], headline, resampling),
+            number=_drop(overall.get(first), overall.get(second), headline, resampling),
         )
     return TaskScore(
         title=task.title,
@@ -422,16 +424,20 @@ def _task_score(
     )
 
 
-def _drop(first: Window, second: Window, metric: str, resampling: Resampling) -> Number:
+def _drop(
+    first: Window | None, second: Window | None, metric: str, resampling: Resampling
+) -> Number:
     """The first split's value less the second's, so signed that positive means worse."""
     sign = 1.0 if METRICS[metric].direction == "higher" else -1.0
-    pair = [
+    undefined = Number(value=None, reason="not defined on both splits")
+    if first is None or second is None:
+        return undefined
+    one, two = (
         scored.detection if metric in SCORE_METRICS else scored.decisions
         for scored in (first, second)
-    ]
-    one, two = pair
+    )
     if one is None or two is None or metric not in one.point or metric not in two.point:
-        return Number(value=None, reason="not defined on both splits")
+        return undefined
 
     def difference(a: Values, b: Values) -> Values:
         return {metric: sign * (a[metric] - b[metric])} if a and b else {}
@@ -469,9 +475,9 @@ def _warnings(
             )
         notes += [f"{name}: {note}" for note in _group_notes(split.groups, resampling)]
     for task_id in answered:
-        scored = tasks[task_id].splits if task_id in tasks else {}
         for name, split in protocol.items():
-            asked = scored[name].overall.utterances if name in scored else 0
+            scored = tasks[task_id].splits[name].overall if task_id in tasks else None
+            asked = 0 if scored is None else scored.utterances
             if asked < split.utterances:
                 notes.append(
                     f"{task_id}, {name}: asked of {asked:,} of "

@@ -13,7 +13,9 @@ from cfbench.cli import (
     mini,
     predict,
     protocol,
+    push,
     recipes,
+    report,
     run_baseline,
     score,
     show,
@@ -40,8 +42,10 @@ app.command("validate")(validate.validate)
 app.command("template")(template.template)
 app.command("schema")(score.schema)
 app.command("compare")(compare.compare)
+app.command("report")(report.report)
 app.command("submit")(submit.submit)
 app.command("verify")(verify.verify)
+app.command("push")(push.push)
 app.command("run-baseline")(run_baseline.run_baseline)
 app.command("train")(train.train)
 app.command("predict")(predict.predict)

@@ -28,7 +28,7 @@ def compare(
     format: options.Format = "auto",
     logits: options.Logits = False,
     allow_missing: options.AllowMissing = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of the resamples.")] = 0,
+    seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
     """Compare two systems: paired differences with intervals, and where they differ.

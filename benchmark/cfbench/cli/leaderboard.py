@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cfbench.cli import options, space
+from cfbench.cli import found, options, review, space
 from cfbench.cli.console import heading, plain_table, print_note, results, working
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ app = typer.Typer(help="Rank submissions.", no_args_is_help=True, rich_markup_mo
 
 app.command("serve")(space.serve)
 app.command("deploy")(space.deploy)
+app.command("init")(found.init)
+app.command("review")(review.review)
 
 _WRITTEN = "leaderboard.json, leaderboard.csv, leaderboard.md and the page, index.html"
 
@@ -25,7 +27,11 @@ _WRITTEN = "leaderboard.json, leaderboard.csv, leaderboard.md and the page, inde
 @app.command("build")
 def build(
     source: Annotated[
-        Path, typer.Argument(help="The folder that holds the submissions.", show_default=False)
+        str,
+        typer.Argument(
+            help="The folder that holds the submissions, or OWNER/NAME of a dataset repository.",
+            show_default=False,
+        ),
     ],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help=f"Write {_WRITTEN}, into this folder.")
@@ -40,6 +46,10 @@ def build(
     claimed: Annotated[
         bool, typer.Option("--claimed", help="Verify nothing: take what has no receipt as claimed.")
     ] = False,
+    revision: Annotated[
+        str | None, typer.Option(help="Of the repository. Default: its main branch.")
+    ] = None,
+    under: options.Under = options.UNDER,
     json: options.Json = False,
 ) -> None:
     """Rank submissions: a table a task and an overall one.
@@ -51,15 +61,19 @@ def build(
     """
     from cfbench.leaderboard.build import build as built
     from cfbench.leaderboard.site import write_site
-    from cfbench.review import verifier
+    from cfbench.leaderboard.sources import opened
+    from cfbench.review import board_verifier
     from cfbench.tasks import find_track
 
     own = [] if track is None else [task.id for task in find_track(track).own_tasks]
     if own:
         print_note(f"{', '.join(own)}: of the track's own, and not ranked: the four tasks are")
 
-    with working("building the leaderboard"):
-        boards = built(source, None if claimed else verifier(track, protocol), track, again)
+    verify = None if claimed else board_verifier(track, protocol)
+    with working("building the leaderboard"), opened(source, under, revision) as found:
+        if found.commit is not None:
+            print_note(f"{source} at commit {found.commit}")
+        boards = built(found.folder, verify, track, again)
         if out is not None:
             write_site(boards, out)
     if json:

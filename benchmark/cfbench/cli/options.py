@@ -48,6 +48,15 @@ AllowMissing = Annotated[
         "--allow-missing", help="Score utterances without a prediction as wrong, and say so."
     ),
 ]
+Under = Annotated[
+    str, typer.Option(help="The folder of the entries in a repository; empty for none.")
+]
+UNDER = "submissions"
+Bootstrap = Annotated[
+    int,
+    typer.Option(min=0, max=100_000, help="Resamples for intervals; 0 leaves intervals out."),
+]
+Seed = Annotated[int, typer.Option(min=0, help="Of the resamples.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 EXAMPLES = {"--tasks": "bin,vq", "--split": "id", "--only": "test"}

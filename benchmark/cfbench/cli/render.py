@@ -37,7 +37,9 @@ def render_scorecard(card: Scorecard, console: Console) -> None:
         info = card.metrics[task.headline]
         arrow = "↑" if info.direction == "higher" else "↓"
         title = f"{task.title} ({task_id})" + (", derived" if task.given == "derived" else "")
-        cells = [_split_cell(task, split) for split in splits]
+        cells = [
+            _cell(task.splits[s].overall.metrics[task.headline], task.headline) for s in splits
+        ]
         drop = [] if task.drop is None else [_cell(task.drop.number, task.headline)]
         table.add_row(title, f"{info.title} {arrow}", *cells, *drop)
     table.add_section()
@@ -61,10 +63,7 @@ def _add_trivial(table: "Table", card: Scorecard, task_id: str) -> None:
     task = card.tasks[task_id]
     metric = task.headline
     for name in TITLES:
-        values = [
-            task.splits[s].trivial.get(name, {}).get(metric) if s in task.splits else None
-            for s in card.protocol
-        ]
+        values = [task.splits[s].trivial.get(name, {}).get(metric) for s in card.protocol]
         if any(value is not None for value in values):
             table.add_row(
                 f"{task_id}: {TITLES[name]}",
@@ -97,9 +96,10 @@ def render_comparison(cards: Mapping[str, Scorecard], console: Console) -> None:
                 scored = card.tasks[task_id]
                 info = card.metrics[scored.headline]
                 arrow = "↑" if info.direction == "higher" else "↓"
-                cells = [_split_cell(scored, split) for split in splits]
-                drop = [] if scored.drop is None else [_cell(scored.drop.number, scored.headline)]
-                table.add_row(f"{task_id}: {clip(system)}", f"{info.title} {arrow}", *cells, *drop)
+                numbers = [scored.splits[s].overall.metrics[scored.headline] for s in splits]
+                numbers += [] if scored.drop is None else [scored.drop.number]
+                cells = [_cell(number, scored.headline) for number in numbers]
+                table.add_row(f"{task_id}: {clip(system)}", f"{info.title} {arrow}", *cells)
         table.add_section()
     console.print(table)
     if first.settings.bootstrap:
@@ -233,13 +233,6 @@ def _render_joint(card: Scorecard, console: Console) -> None:
 def _title(card: Scorecard, metric: str) -> str:
     info = card.metrics[metric]
     return f"{info.title} {'↑' if info.direction == 'higher' else '↓'}"
-
-
-def _split_cell(task: TaskScore, split: str) -> str:
-    """The headline of a split; a task that is asked of none of its utterances has none."""
-    if split not in task.splits:
-        return "not asked"
-    return _cell(task.splits[split].overall.metrics[task.headline], task.headline)
 
 
 def _cell(number: Number, metric: str) -> str:

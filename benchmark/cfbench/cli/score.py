@@ -27,11 +27,8 @@ def score(
     format: options.Format = "auto",
     logits: options.Logits = False,
     allow_missing: options.AllowMissing = False,
-    bootstrap: Annotated[
-        int,
-        typer.Option(min=0, max=100_000, help="Resamples for intervals; 0 leaves intervals out."),
-    ] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the resamples.")] = 0,
+    bootstrap: options.Bootstrap = 1000,
+    seed: options.Seed = 0,
     json: Annotated[
         Path | None,
         typer.Option(help="Write the scorecard here; - prints it instead of the table."),

@@ -78,7 +78,7 @@ def submit(
     Example: cfbench submit scorecard.json --predictions predictions.csv --system "My system"
     """
     from cfbench.entry import make_entry
-    from cfbench.review import verifier
+    from cfbench.review import board_verifier
     from cfbench.submission import make_system
 
     fields: dict[str, Any] = {
@@ -99,11 +99,11 @@ def submit(
     }
     _complete(fields)
     described = make_system({key: value for key, value in fields.items() if value is not None})
+    verify = board_verifier(track, protocol)
     with working("verifying"):
         made = make_entry(
-            scorecard, described, predictions, out, verifier(track, protocol), sha256, slug, logits,
-            reference,
-        )  # fmt: skip
+            scorecard, described, predictions, out, verify, sha256, slug, logits, reference
+        )
     if made.verification is None:
         print_note(f"not verified here: {made.why}")
     typer.echo(f"{made.folder}: version {made.submission.version}")

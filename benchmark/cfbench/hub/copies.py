@@ -1,7 +1,7 @@
 """A folder of a dataset repository as it is at one commit, as a folder of this machine."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,11 +42,12 @@ def read_tree(
     folder: Path,
     revision: str | None = None,
     bounds: Bounds | None = None,
+    only: Callable[[str], bool] | None = None,
 ) -> str:
     """Download a folder of a dataset repository as it is at one commit.
 
     What an earlier call has left in `folder` is kept where it is the same, and deleted where the
-    repository no longer has it.
+    repository no longer has it, or where it is not asked for any more.
 
     Args:
         repo: `owner/name`.
@@ -55,6 +56,7 @@ def read_tree(
             paths in it as in the repository.
         revision: A branch, tag, commit or `refs/pr/N`; None for the main branch.
         bounds: How much may be downloaded.
+        only: Which paths are downloaded; None for all.
 
     Returns:
         The commit, 40 hex digits.
@@ -69,6 +71,8 @@ def read_tree(
     _claim(folder, repo)
     commit = patiently(asked, lambda: head_of(repo, "dataset", revision))
     entries = patiently(asked, lambda: _folder(repo, commit, under))
+    if only is not None:
+        entries = [entry for entry in entries if only(entry.path)]
     _check_bounds(repo, entries, bounds or Bounds())
     incoming = folder / _INCOMING
     wanted = {entry.path: entry for entry in entries}

@@ -2,15 +2,100 @@
 
 import math
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from cfbench.errors import CfbenchError, clip
+from cfbench.hub.copies import Bounds, read_tree
 from cfbench.hub.failures import Asked, explained
+from cfbench.hub.patience import Told
 from cfbench.hub.repos import Published, publish
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResultEntry
+
+
+BENCHMARK = "eval.yaml"
+"""The file of a dataset repository that says which results are of it."""
+
+_TASK = re.compile(r"""^[ \t]*(?:-[ \t]+)?id:[ \t]*["']?([\w.-]+)""", re.MULTILINE | re.ASCII)
+
+
+class ShownResult(NamedTuple):
+    """A number for a model's page: of which task, higher is better, and how it came about."""
+
+    task_id: str
+    value: float
+    notes: str
+
+
+class Benchmark(NamedTuple):
+    """A dataset repository that results can be of: at which commit, and its tasks."""
+
+    commit: str
+    task_ids: tuple[str, ...]
+
+
+def read_benchmark(dataset: str, revision: str | None = None) -> Benchmark:
+    """What a dataset repository's `eval.yaml` lists.
+
+    Its lines are looked through, and no YAML is read: others can write to the repository.
+
+    Raises:
+        NotConnected: There is no network.
+        CfbenchError: There is no such repository, or it has no such file.
+    """
+    with tempfile.TemporaryDirectory(prefix="cfbench-") as folder:
+        commit = read_tree(
+            dataset, "", Path(folder), revision, Bounds(2**20), lambda path: path == BENCHMARK
+        )
+        try:
+            text = (Path(folder) / BENCHMARK).read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            raise CfbenchError(
+                f"{dataset} has no {BENCHMARK}, so that no results can be of it",
+                f"its keeper adds one: cfbench leaderboard init {dataset}",
+            ) from None
+    return Benchmark(commit, tuple(_TASK.findall(text)))
+
+
+def make_entries(
+    dataset: str,
+    shown: Iterable[ShownResult],
+    *,
+    revision: str | None = None,
+    date: str | None = None,
+    source_url: str | None = None,
+    source_name: str | None = None,
+) -> list["EvalResultEntry"]:
+    """Results as huggingface_hub writes them.
+
+    Args:
+        dataset: The dataset repository of the benchmark.
+        shown: The numbers.
+        revision: The commit of the dataset.
+        date: Of the result, in ISO 8601.
+        source_url: Where the result comes from.
+        source_name: What that is called.
+    """
+    with explained(Asked("the results", "")):
+        from huggingface_hub import EvalResultEntry
+
+        return [
+            EvalResultEntry(
+                dataset,
+                one.task_id,
+                one.value,
+                dataset_revision=revision,
+                date=date,
+                source_url=source_url,
+                source_name=source_name if source_url else None,
+                notes=one.notes,
+            )
+            for one in shown
+        ]
 
 
 def eval_results_yaml(entries: Sequence["EvalResultEntry"]) -> str:
@@ -44,6 +129,7 @@ def write_eval_results(
     *,
     pull_request: bool,
     name: str = "cfbench",
+    told: Told | None = None,
 ) -> Published:
     """Write results into a model repository, in place of those of the same name.
 
@@ -52,6 +138,7 @@ def write_eval_results(
         entries: As for `eval_results_yaml`.
         pull_request: Offer them, as anybody may, rather than commit them.
         name: What the file is called, without its ending.
+        told: Is told of every wait.
 
     Raises:
         NotConnected: There is no network or no login.
@@ -65,4 +152,5 @@ def write_eval_results(
         message=f"Evaluation results of {name}",
         pull_request=pull_request,
         kind="model",
+        told=told,
     )

@@ -30,6 +30,10 @@ class NotConnected(CfbenchError):
     """There is no network, no login, or offline mode is on: the Hub was not asked at all."""
 
 
+class InTrouble(CfbenchError):
+    """The Hub was asked, and cannot answer now: too many requests, its own error, a broken line."""
+
+
 class Trouble(Enum):
     """Whether it helps to ask again."""
 
@@ -105,6 +109,7 @@ def explained(asked: Asked) -> Iterator[None]:
 
     Raises:
         NotConnected: There is no network, no login, or offline mode is on.
+        InTrouble: The Hub cannot answer now.
         CfbenchError: Anything else went wrong.
     """
     try:
@@ -213,6 +218,8 @@ def explain(error: Exception, asked: Asked) -> CfbenchError:
             message = f"{what}: {asked.doing} broke off ({type(reason).__name__})"
             where = f"; where it keeps failing, {asked.elsewhere}" if asked.elsewhere else ""
             hint = f"try again{where}"
+    if kind is CfbenchError and trouble(error) in (Trouble.LIMIT, Trouble.PASSING):
+        kind = InTrouble
     return kind(message, hint)
 
 

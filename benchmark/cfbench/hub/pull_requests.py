@@ -150,8 +150,17 @@ def merge(repo: str, number: int, head: str, *, kind: str = "dataset") -> None:
     patiently(asked, attempt)
 
 
-def comment(repo: str, number: int, text: str, *, kind: str = "dataset") -> None:
+def comment(
+    repo: str, number: int, text: str, *, once: bool = False, kind: str = "dataset"
+) -> None:
     """Write a comment below a pull request.
+
+    Args:
+        repo: `owner/name`.
+        number: That of the pull request.
+        text: In Markdown.
+        once: Write nothing where the same comment is there already.
+        kind: What the repository is.
 
     Raises:
         NotConnected: There is no network or no login.
@@ -160,6 +169,8 @@ def comment(repo: str, number: int, text: str, *, kind: str = "dataset") -> None
     asked = about(repo, kind, f"pull request {number}", writes=True)
     _need_login(asked)
     before = patiently(asked, lambda: _comments(repo, number, kind).count(text))
+    if once and before:
+        return
 
     def attempt() -> None:
         # The answer to an earlier attempt may have been lost.

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Bounds", "Created", "OpenPullRequest", "Published", "PullRequest", "changed_files", "close",
-    "comment", "create_results_repo", "create_space", "list_files", "merge", "open_pull_requests",
-    "publish", "read_tree", "whoami",
+    "comment", "create_results_repo", "create_space", "list_files", "login", "merge",
+    "open_pull_requests", "publish", "read_tree", "whoami",
 ]  # fmt: skip
 
 # More than trouble that passes can take.
@@ -78,20 +78,33 @@ class Created:
     kept: tuple[str, ...]
 
 
+def login(what: str = "who you are") -> str:
+    """The name of the user who is logged in.
+
+    Args:
+        what: What messages begin with.
+
+    Raises:
+        NotConnected: There is no network or no login.
+        CfbenchError: The Hub does not accept the login, or is in trouble.
+    """
+    asked = Asked(what, "")
+    with explained(asked):
+        from huggingface_hub import get_token
+
+        if get_token() is None:
+            raise not_logged_in(what)
+    return str(patiently(asked, lambda: api().whoami())["name"])
+
+
 def whoami() -> str | None:
     """The name of the user who is logged in; None without a login or a network.
 
     Raises:
         CfbenchError: The Hub does not accept the login, or is in trouble.
     """
-    asked = Asked("who you are", "")
     try:
-        with explained(asked):
-            from huggingface_hub import HfApi, get_token
-
-            if get_token() is None:
-                return None
-        return str(patiently(asked, HfApi().whoami)["name"])
+        return login()
     except NotConnected:
         return None
 

@@ -1,7 +1,8 @@
 """The entries of a folder: read, and verified where that can be done here."""
 
 import hashlib
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -117,7 +118,7 @@ def _read(board: Path, folder: Path) -> Entry | Refused:
         check_settings(card, str(card_path))
         return Entry(submission, result_of(card), "claimed", None, "not verified")
     except CfbenchError as error:
-        return Refused(folder.name, error.problems)
+        return _refused(board, folder, error.problems)
     except OSError as error:
         told = Problem(f"{folder}: cannot be read: {error.strerror}")
         return Refused(folder.name, (told,))
@@ -133,8 +134,19 @@ def _verified(board: Path, folder: Path, entry: Entry, verify: Verify) -> Entry 
         verification = verify(folder)
     except CfbenchError as error:
         # It cannot be verified here: without a network, or without the protocol.
-        return replace(entry, why=error.problems[0].message)
+        return replace(entry, why=_inside(board, error.problems[0].message))
     if not verification.holds or verification.submission is None:
-        return Refused(folder.name, verification.problems)
+        return _refused(board, folder, verification.problems)
     receipt = write_receipt(board, verification)
     return _with_receipt(board, verification.submission, receipt)
+
+
+def _refused(board: Path, folder: Path, problems: Sequence[Problem]) -> Refused:
+    return Refused(
+        folder.name, tuple(Problem(_inside(board, one.message), one.hint) for one in problems)
+    )
+
+
+def _inside(board: Path, message: str) -> str:
+    """A message for everybody: where the folder of entries is does not matter to them."""
+    return message.replace(f"{board}{os.sep}", "")

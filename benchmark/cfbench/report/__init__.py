@@ -1,0 +1,1 @@
+"""One system's result as a page that needs nothing else, and its figures for a paper."""
