@@ -226,6 +226,8 @@ def test_in_a_split_in_which_a_task_is_not_asked_every_number_is_null(
     assert {number.reason for number in unasked.metrics.values()} == {
         "the task is asked of no utterance here"
     }
+    splits = card.tasks["codec"].splits
+    assert set(splits["ood"].equal_sources) == set(splits["id"].equal_sources)
     assert card.tasks["codec"].drop.number.reason == "not defined on both splits"
     assert any(note.startswith("codec, ood: asked of 0 of 2 utterances") for note in card.notes)
     path = tmp_path / "card.json"

@@ -116,10 +116,13 @@ def plain_number(
 
 def metrics_of(task: Task) -> list[str]:
     """The metrics of a task, in the order of reports."""
-    of_decisions = [
+    return [*_decision_metrics(task), *PROBABILITY_METRICS, *task.metrics]
+
+
+def _decision_metrics(task: Task) -> list[str]:
+    return [
         name for name in DECISION_METRICS if name != "macro_f1_spoofed" or task.bonafide is not None
     ]
-    return [*of_decisions, *PROBABILITY_METRICS, *task.metrics]
 
 
 def not_asked(task: Task) -> SplitScore:
@@ -143,7 +146,7 @@ def not_asked(task: Task) -> SplitScore:
         overall=view,
         subsets={},
         without_largest_source=None,
-        equal_sources={},
+        equal_sources=dict.fromkeys(_decision_metrics(task), undefined),
         sources=(),
         worst_source=None,
         trivial={},
