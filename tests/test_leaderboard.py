@@ -1,4 +1,4 @@
-"""From a folder of submissions to tables, pages and badges; receipts; names that want to be code."""
+"""From a folder of submissions to tables, pages and badges; receipts; hostile names."""
 
 import csv
 import hashlib
