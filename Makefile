@@ -47,6 +47,8 @@ perf: $(VENV)/.dev
 	$(BIN)/python tests/performance/audio.py
 	$(BIN)/python tests/performance/model.py
 	$(BIN)/python tests/performance/mini.py
+	$(BIN)/python tests/performance/data.py
+	$(BIN)/python tests/performance/extraction.py
 	$(BIN)/python tests/performance/hub.py
 	$(BIN)/python tests/performance/leaderboard.py
 	$(BIN)/python tests/performance/space.py

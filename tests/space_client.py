@@ -145,6 +145,10 @@ class Session:
         path = self.upload(name, content)
         return str(self.press("cf-check", self.file(path, name), "", logits)[0])
 
+    def open(self) -> list[Any]:
+        """What the page's function gives when it is opened."""
+        return self._call(self._functions[None], [])
+
     def press(self, button: str, *values: Any) -> list[Any]:
         """What the button's function gives in the end."""
         return self._call(self._functions[button], list(values))

@@ -1,6 +1,7 @@
 """Who is served how often and when, and what a host may decide."""
 
 import datetime
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,7 +11,13 @@ import pytest
 from cfbench.errors import CfbenchError
 from cfbench.space.desk import Busy, Desk
 from cfbench.space.limits import Quota
-from cfbench.space.settings import deployable, make_settings, read_settings
+from cfbench.space.settings import (
+    Bounds,
+    Settings,
+    deployable,
+    make_settings,
+    read_settings,
+)
 
 DAY = datetime.date(2026, 3, 31)
 
@@ -140,7 +147,8 @@ class TestDesk:
         for name in "abcde":
             line.leave(name)
         with line.desk.turn("f", bounded=False):
-            assert line.served == list("abcde")
+            line.close()
+        assert sorted(line.served) == list("abcde")
 
     def test_a_user_has_only_so_many(self):
         desk = Desk(2, 3, per_user=1)
@@ -210,6 +218,14 @@ class TestSettings:
         with pytest.raises(CfbenchError) as error:
             make_settings({"board": "b", "title": "", "under": "../x", "limits": {"waiting": -1}})
         assert len(error.value.problems) == 3
+
+    def test_every_key_is_described(self):
+        text = (Path(__file__).parents[1] / "docs" / "space.md").read_text(encoding="utf-8")
+        described = re.findall(r"^\| `(\w+)` \| .+ \| (.*) \|$", text, re.MULTILINE)
+        assert {key for key, _ in described} == {*Settings.model_fields, *Bounds.model_fields}
+        defaults = {key: value.replace(",", "") for key, value in described}
+        for key, field in Bounds.model_fields.items():
+            assert defaults[key] == str(field.default)
 
     def test_options_stand_in_place_of_a_file(self, tmp_path):
         path = self.write(tmp_path, 'results = "a/b"\ntitle = "T"\n[limits]\nper_day = 3\n')

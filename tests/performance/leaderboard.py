@@ -8,21 +8,18 @@ copy of one of them under a name of its own, with a receipt of its own.
 
 import argparse
 import datetime
-import functools
 import hashlib
-import http.server
 import os
 import shutil
 import statistics
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 import polars as pl
@@ -30,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 import cfbench
+from browser import Browser, served
 from cfbench.entry import make_entry
 from cfbench.leaderboard.build import build
 from cfbench.leaderboard.entries import read_entries
@@ -168,38 +166,18 @@ def spread(walls: list[float]) -> str:
 
 def first_page(out: Path) -> dict[str, str]:
     """How long Chromium takes from asking for the page until it is drawn, by its own clock."""
-    sys.path.insert(0, str(Path(__file__).parents[1]))
-    from browser import Browser
-
-    painted = "return performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0"
+    painted = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0"
     ready = (
-        "const done = arguments[0];"
-        "requestAnimationFrame(() => setTimeout(() => done(performance.now()), 0));"
+        "new Promise(done => requestAnimationFrame("
+        "() => setTimeout(() => done(performance.now()), 0)))"
     )
     walls: dict[str, list[float]] = {"first content": [], "the whole table, with its script": []}
     with served(out) as address, Browser() as browser:
         for _ in range(REPEATS):
-            browser.driver.get("about:blank")
-            browser.driver.get(f"{address}/index.html")
-            drawn = browser.driver.execute_async_script(ready)
-            walls["first content"].append(browser.driver.execute_script(painted) / 1000)
-            walls["the whole table, with its script"].append(drawn / 1000)
+            with browser.open(f"{address}/index.html") as page:
+                walls["the whole table, with its script"].append(page.evaluate(ready) / 1000)
+                walls["first content"].append(page.evaluate(painted) / 1000)
     return {name: spread(found) for name, found in walls.items()}
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """The folder on a port of this machine."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *arguments: object) -> None:
-            pass
-
-    handler = functools.partial(Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def index_page(boards: Sequence[Board], data: Sequence[Json]) -> str:
         data: Of each board, `page_data.table_data`.
     """
     top = (
-        f"<h1>cfbench leaderboard</h1>\n<p>{_TAGLINE}</p>\n"
+        f'<h1 class="site">cfbench leaderboard</h1>\n<p>{_TAGLINE}</p>\n'
         '<nav aria-label="Pages"><ul><li><a href="#ranking-title">Ranking</a></li>'
         '<li><a href="compare.html">Two systems side by side</a></li>'
         '<li><a href="#rules">Rules</a></li>'

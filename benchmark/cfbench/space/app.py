@@ -1,10 +1,11 @@
 """The app: the leaderboard's pages, and the page that takes predictions, behind one guard."""
 
+import logging
 import os
 import re
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ from cfbench.space.results import NOBODY
 from cfbench.space.settings import Settings
 
 if TYPE_CHECKING:
+    from socket import socket
+
     from fastapi import FastAPI
 
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
@@ -43,6 +46,7 @@ def make_app(settings: Settings, hosts: Sequence[str] | None = None) -> "FastAPI
         import gradio as gr
         from fastapi import FastAPI, Request, Response
         from fastapi.responses import RedirectResponse
+        from gradio.utils import get_space
 
         from cfbench.space.forms import head, make_page
         from cfbench.space.theme import style, theme
@@ -50,10 +54,12 @@ def make_app(settings: Settings, hosts: Sequence[str] | None = None) -> "FastAPI
         raise CfbenchError(
             f"the app needs gradio ({error})", "pip install 'cfbench[space]'"
         ) from None
-    if settings.login and not os.environ.get("OAUTH_CLIENT_ID"):
+    # Elsewhere Gradio logs everybody in as the user whose token the machine has.
+    if settings.login and not (get_space() and os.environ.get("OAUTH_CLIENT_ID")):
         raise CfbenchError(
-            "users are to log in, but this Space has no login",
-            "the front matter of its README.md needs hf_oauth: true",
+            "users are to log in, but there is no login here",
+            "in a Space of the Hub: sdk: gradio and hf_oauth: true in the front matter of its "
+            "README.md; elsewhere: no login in space.toml",
         )
     intake = Intake(settings)
     pages = Pages(intake)
@@ -108,6 +114,8 @@ def make_app(settings: Settings, hosts: Sequence[str] | None = None) -> "FastAPI
         ssr_mode=False,
         enable_monitoring=False,
         pwa=False,
+        # A word of Gradio's for those who hear the page, which has no text of its own.
+        i18n=gr.I18n(en={"common.complete": "Done"}),
         mcp_server=False,
         theme=theme(),
         css=style(),
@@ -131,8 +139,19 @@ def serve(settings: Settings, host: str = "127.0.0.1", port: int = 7860) -> None
     known = [*LOCAL, host] if host in LOCAL else None
     app = make_app(settings, known)
     import uvicorn
+    from starlette.routing import Mount
 
-    uvicorn.run(
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets: "list[socket] | None" = None) -> None:
+            # Every page that is open holds a connection, which does not end by itself; that it is
+            # cut off is no error.
+            for route in app.routes:
+                if isinstance(route, Mount) and hasattr(route.app, "stop_event"):
+                    route.app.stop_event.set()
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+            await super().shutdown(sockets)
+
+    config = uvicorn.Config(
         app,
         host=host,
         port=port,
@@ -143,6 +162,11 @@ def serve(settings: Settings, host: str = "127.0.0.1", port: int = 7860) -> None
         server_header=False,
         ws="none",
     )
+    server = Server(config)
+    with suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        raise CfbenchError(f"the app cannot listen on {host}:{port}", "give another --port")
 
 
 def _never_served(settings: Settings) -> list[Path]:

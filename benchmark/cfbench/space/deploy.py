@@ -15,6 +15,7 @@ from cfbench.space.settings import FILE, Settings
 _APP = '''\
 """The leaderboard's app."""
 
+import os
 from pathlib import Path
 
 from cfbench.space.app import serve
@@ -22,7 +23,8 @@ from cfbench.space.settings import read_settings
 
 # Uploads are scored in processes of their own, which import this file again.
 if __name__ == "__main__":
-    serve(read_settings(Path(__file__).parent / "space.toml"), host="0.0.0.0", port=7860)
+    port = int(os.environ.get("GRADIO_SERVER_PORT", "7860"))
+    serve(read_settings(Path(__file__).parent / "space.toml"), host="0.0.0.0", port=port)
 '''
 
 _READ_ME = """\

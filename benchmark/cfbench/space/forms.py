@@ -40,6 +40,9 @@ _FIELDS = (
 )
 """The fields of a description, as the form asks for them."""
 
+_REQUIRED = 6
+"""How many of them have to be filled in: the first."""
+
 _LONG = {"description": 4, "training_data": 3}
 ONLY, OTHER = "Yes", "No"
 _BROKEN = (Problem("Something went wrong here.", "try again; if it stays, tell the keepers"),)
@@ -59,10 +62,12 @@ def make_page(intake: Intake, pages: Pages, who: Who, pool: ThreadPoolExecutor) 
     with gr.Blocks(
         title=settings.title, analytics_enabled=False, delete_cache=(300, 1800), fill_width=True
     ) as page:
+        # With it the page would load the Hub's header and two fonts from other machines.
+        page.space_id = None
         gr.HTML(f'<h1 class="cf-title">{markup.inert(settings.title)}</h1>')
         with gr.Tabs():
             with gr.Tab("Leaderboard"):
-                board = gr.HTML(markup.board_frame(pages.standing, settings.title))
+                board = gr.HTML(markup.board_frame(pages.standing, settings.title), padding=False)
             with gr.Tab("Submit"):
                 told = _submit(handlers)
             with gr.Tab("Rules"):
@@ -70,10 +75,9 @@ def make_page(intake: Intake, pages: Pages, who: Who, pool: ThreadPoolExecutor) 
             with gr.Tab("About"):
                 about = gr.HTML()
         loaded = handlers.loaded if settings.login else handlers.loaded_here
-        page.load(loaded, None, [board, told, about], **_quick())
+        page.load(loaded, None, [board, told, about], **_quick() | {"show_progress": "hidden"})
     for block in page.blocks.values():
-        # Gradio would fetch a file from any address that a request names in place of an upload.
-        _only_uploads(block)
+        _only_uploads(block, (settings.state / "uploads").resolve())
     page.queue(max_size=256, api_open=False, default_concurrency_limit=None)
     return page
 
@@ -109,23 +113,14 @@ def _submit(handlers: "_Handlers") -> gr.HTML:
             report = gr.HTML(elem_id="cf-report")
         with gr.Column(min_width=280):
             gr.HTML("<h2>2. The system</h2>")
-            fields = [
-                gr.Textbox(
-                    label=label,
-                    info=info,
-                    lines=_LONG.get(key, 1),
-                    max_lines=_LONG.get(key, 1) * 3,
-                    max_length=4000,
-                    elem_id=f"cf-{key.replace('_', '-')}",
-                )
-                for key, label, info in _FIELDS
-            ]
+            fields = [_field(*field) for field in _FIELDS[:_REQUIRED]]
             only = gr.Radio(
                 [ONLY, OTHER],
                 label="Was it trained on the track's own training and development splits only?",
                 info="The front end's pre-training aside.",
                 elem_id="cf-only",
             )
+            fields += [_field(*field) for field in _FIELDS[_REQUIRED:]]
             offered = settings.results is not None
             send = gr.Button(
                 "Send as a pull request" if offered else "Write the entry",
@@ -139,6 +134,18 @@ def _submit(handlers: "_Handlers") -> gr.HTML:
     check.click(checked, [file, address, logits], [report, ticket, send, told, outcome], **_quick())
     send.click(sent, [ticket, only, *fields], [outcome, ticket, send], **_quick())
     return told
+
+
+def _field(key: str, label: str, info: str) -> gr.Textbox:
+    lines = _LONG.get(key, 1)
+    return gr.Textbox(
+        label=label,
+        info=info,
+        lines=lines,
+        max_lines=lines * 3,
+        max_length=4000,
+        elem_id=f"cf-{key.replace('_', '-')}",
+    )
 
 
 def _quick() -> dict[str, Any]:
@@ -202,7 +209,7 @@ class _Handlers:
         yield from self.check(file, address, logits, None)
 
     def send(
-        self, ticket: str, only: str | None, *fields: str, profile: gr.OAuthProfile | None = None
+        self, ticket: str, only: str | None, profile: gr.OAuthProfile | None, *fields: str
     ) -> Iterator[tuple[Any, ...]]:
         user = self._who(profile)
         off, on = gr.update(interactive=False), gr.update(interactive=True)
@@ -222,7 +229,7 @@ class _Handlers:
         yield markup.sent(sent), "", off
 
     def send_here(self, ticket: str, only: str | None, *fields: str) -> Iterator[tuple[Any, ...]]:
-        yield from self.send(ticket, only, *fields)
+        yield from self.send(ticket, only, None, *fields)
 
     def _told(self, user: str | None) -> str:
         left = self.intake.left(user) if user is not None else 0
@@ -247,8 +254,8 @@ def described(only: str | None, fields: tuple[str, ...]) -> System:
     given["date"] = datetime.datetime.now(datetime.UTC).date()
     problems = [
         Problem(f"{label} is empty", info)
-        for key, label, info in _FIELDS
-        if "(optional)" not in label and not given[key]
+        for key, label, info in _FIELDS[:_REQUIRED]
+        if not given[key]
     ]
     if "only_track_data" not in given:
         problems.append(Problem("Say what it was trained on: yes or no", ""))
@@ -281,14 +288,26 @@ def head() -> str:
     return f"<script>{(_ASSETS / 'frame.js').read_text(encoding='utf-8')}</script>"
 
 
-def _only_uploads(block: Any) -> None:
+def _only_uploads(block: Any, uploads: Path) -> None:
+    """Have a component take what was uploaded, and no other file that a request names.
+
+    Gradio would fetch one from any address, and, mounted in another app, take any of this machine.
+    """
     move = getattr(block, "async_move_resource_to_block_cache", None)
     if move is None:
         return
 
     async def moved(path: str | Path | None) -> str | None:
-        if path is not None and "://" in str(path):
+        if path is not None and not _is_in(path, uploads):
             raise gr.Error("Upload the file: it is not named here.", print_exception=False)
         return await move(path)
 
     block.async_move_resource_to_block_cache = moved
+
+
+def _is_in(path: str | Path, folder: Path) -> bool:
+    try:
+        found = Path(path).resolve(strict=True)
+    except (OSError, ValueError):
+        return False
+    return found.is_file() and found.is_relative_to(folder)

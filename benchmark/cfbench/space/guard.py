@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,9 @@ _SMALL = 256 * 1024
 
 _ENVELOPE = 64 * 1024
 """Bytes of an upload that are not the file's own."""
+
+_MARGIN = 10.0
+"""Seconds after which nobody can be writing a file any more, when its time is over."""
 
 _ALLOWED = (
     "/assets/",
@@ -140,6 +144,7 @@ class Guard:
             raise _Refused(413, self._too_large(upload))
         if upload:
             kept = self._bounds.kept_mib * 2**20
+            _tidy(self._uploads, self._bounds.body_seconds)
             if self._receiving >= self._bounds.receiving or _size(self._uploads) > kept:
                 raise _Refused(503, "Too many files are being received. Try again in a minute.")
         return length
@@ -218,6 +223,17 @@ class _Answer:
         raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         await self._send({"type": "http.response.start", "status": refused.status, "headers": raw})
         await self._send({"type": "http.response.body", "body": content})
+
+
+def _tidy(folder: Path, seconds: float) -> None:
+    """Delete files that were broken off: Gradio moves into folders those that are whole."""
+    late = time.time() - seconds - _MARGIN
+    try:
+        for item in os.scandir(folder):
+            if item.is_file(follow_symlinks=False) and item.stat().st_mtime < late:
+                os.unlink(item.path)  # noqa: PTH108
+    except OSError:
+        return  # there is none yet, or another request has deleted it
 
 
 def _size(folder: Path) -> int:

@@ -7,6 +7,7 @@ Knows nothing of the web. What it keeps for those who have not sent their entry 
 import hashlib
 import json
 import logging
+import re
 import secrets
 import shutil
 import tempfile
@@ -347,9 +348,13 @@ def _check(path: Path, protocol: Protocol, logits: bool) -> list[Problem]:
 def _for_page(problems: Sequence[Problem], folder: Path) -> list[Problem]:
     """Problems without this machine's paths, and without options that a submission has not."""
     found = []
+    # The page says what the user calls the file; here it has another name.
+    copy = re.compile(rf"{re.escape(str(folder))}/{PREDICTIONS}[\w.]*: ")
     for problem in problems:
         message, hint = (
-            printable(text).replace(f"{folder}/", "").replace(str(folder), "the upload")
+            copy.sub("", printable(text))
+            .replace(f"{folder}/", "")
+            .replace(str(folder), "the upload")
             for text in (problem.message, problem.hint)
         )
         for option, instead in _INSTEAD.items():

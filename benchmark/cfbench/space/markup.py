@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from html import escape
 
 from cfbench.errors import Problem, clip, plural
+from cfbench.leaderboard.page_data import split_title
 from cfbench.scorecard import Number, Scorecard, TaskScore
 from cfbench.space.intake import Report
 from cfbench.space.pages import HELD_BACK, Standing
 from cfbench.space.results import Sent
 from cfbench.space.settings import Settings
 from cfbench.submission import LARGEST_SHIPPED
+from cfbench.tasks import TRACING_IDS
 
 _MOST_PROBLEMS = 50
 
@@ -81,21 +83,40 @@ def scorecard(card: Scorecard) -> str:
     """The headline numbers: a row a task, a column a split."""
     splits = list(card.protocol)
     drop = len(splits) == 2
-    titles = [*splits, *(["Drop"] if drop else [])]
-    head = "".join(f'<th scope="col">{inert(name)}</th>' for name in ("Task", "Metric", *titles))
-    rows = "".join(_row(card, task_id, task, splits, drop) for task_id, task in card.tasks.items())
+    titles = [*map(split_title, splits), *(["Drop"] if drop else [])]
+    head = "".join(f'<th scope="col">{inert(name)}</th>' for name in ("Task, in %", *titles))
+    rows = _overall(card, splits, drop)
+    rows += "".join(_row(card, task_id, task, splits, drop) for task_id, task in card.tasks.items())
     facts = "; ".join(
-        f"{name}: {plural(split.utterances, 'utterance')}, {plural(split.groups, 'group')}"
+        f"{split_title(name)}: {plural(split.utterances, 'utterance')}, "
+        f"{plural(split.groups, 'group')}"
         for name, split in card.protocol.items()
     )
-    caption = f"{card.track.title}, version {card.track.version}. {facts}. Per cent."
     told = f"[low, high]: {card.settings.level:.0%} interval over resampled groups."
     if drop:
-        told += f" Drop: positive is worse on {splits[1]}."
+        told += f" Drop: positive is worse {split_title(splits[1]).lower()}."
     return (
         f'<div class="cf-wide" tabindex="0" role="region" aria-label="Scorecard"><table>'
-        f"<caption>{inert(caption)}</caption><thead><tr>{head}</tr></thead>"
-        f'<tbody>{rows}</tbody></table></div><p class="cf-hint">{inert(told)}</p>'
+        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+        f'<p class="cf-hint">{inert(told)}</p><p class="cf-hint">'
+        f"{inert(card.track.title)}, version {inert(card.track.version)}. {inert(facts)}.</p>"
+    )
+
+
+def _overall(card: Scorecard, splits: Sequence[str], drop: bool) -> str:
+    """What the leaderboard ranks by; nothing where a tracing task was not answered."""
+    tasks = [card.tasks[task_id] for task_id in TRACING_IDS if task_id in card.tasks]
+    cells = []
+    for name in splits:
+        found = [task.splits[name].overall.metrics["macro_f1"].value for task in tasks]
+        values = [value for value in found if value is not None]
+        if len(values) < len(TRACING_IDS):
+            return ""
+        cells.append(f"{100 * sum(values) / len(values):.1f}")
+    cells += ["&ndash;"] if drop else []
+    return (
+        '<tr><th scope="row">Overall <span class="cf-hint">macro-F1 ↑, mean of VQ, AUX and DEC'
+        f"</span></th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
     )
 
 
@@ -107,8 +128,8 @@ def _row(card: Scorecard, task_id: str, task: TaskScore, splits: Sequence[str], 
         numbers.append(task.drop.number)
     cells = "".join(f"<td>{_number(number)}</td>" for number in numbers)
     return (
-        f'<tr><th scope="row">{inert(task.title)} ({inert(task_id)})</th>'
-        f"<td>{inert(metric.title)} {arrow}</td>{cells}</tr>"
+        f'<tr><th scope="row">{inert(task.title)} ({inert(task_id.upper())}) '
+        f'<span class="cf-hint">{inert(metric.title)} {arrow}</span></th>{cells}</tr>'
     )
 
 

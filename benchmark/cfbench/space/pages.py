@@ -21,6 +21,9 @@ from cfbench.submission import DESCRIPTION, VERIFIED
 HELD_BACK = "held-back"
 """The folder of the pages on what was held back."""
 
+_AGAIN = 30.0
+"""Seconds after which it is tried again when it went wrong."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -123,15 +126,18 @@ class Pages:
     def _run(self) -> None:
         while not self._stop.is_set():
             self._wake.clear()
+            pause = 60 * self._settings.rebuild_minutes
             try:
                 self.renew()
                 self._intake.private.flush()
             except CfbenchError as error:
                 _log.warning("the leaderboard was not renewed: %s", error)
+                pause = min(pause, _AGAIN)
             except Exception:
                 # The old pages stay, and it is tried again.
                 _log.exception("the leaderboard was not renewed")
-            self._wake.wait(60 * self._settings.rebuild_minutes)
+                pause = min(pause, _AGAIN)
+            self._wake.wait(pause)
 
     def _show(self, files: dict[str, bytes]) -> None:
         found = {}

@@ -1,4 +1,6 @@
 const VALUE = "value:";
+const AT_FIRST = 100;
+const NAMED = 12;
 const OPTIONAL = [
   ["interval", "Intervals"], ["team", "Team"], ["eer", "Spoof detection (EER)"],
   ["tasks", "VQ, AUX, DEC"], ["data", "Training data"], ["parameters", "Parameters"],
@@ -116,7 +118,7 @@ function chosenRows() {
   const { column, up } = sorting();
   const kept = allRows().filter((row) => {
     if (state.lines !== "1" && row.kind !== 0) return false;
-    if (state.data && (row.kind === 2 || (state.data === "track") !== row.only)) return false;
+    if (state.data && (row.kind === 2 || (state.data === "track") !== (row.only === 1))) return false;
     if (state.status && STATUS[row.state] !== state.status) return false;
     const text = `${row.name}\n${row.team}`.toLowerCase();
     return words.every((word) => text.includes(word));
@@ -214,7 +216,9 @@ function drawBar(td, column, cell) {
   td.style.backgroundImage = `${tick}, ${bar}`;
   td.style.backgroundSize = `2px 7px, ${width.toFixed(2)}% 5px`;
   const from = Math.min(100, (100 * low) / Math.max(100 - width, 0.01));
-  td.style.backgroundPosition = `left ${value.toFixed(2)}% bottom -8px, left ${from.toFixed(2)}% bottom -7px`;
+  // Below the value and its interval, however high the row is.
+  const under = "calc(2.5em + 2px)";
+  td.style.backgroundPosition = `left ${value.toFixed(2)}% top ${under}, left ${from.toFixed(2)}% top calc(${under} + 1px)`;
 }
 
 function counted(count) {
@@ -231,7 +235,7 @@ function drawRows() {
   // Tiers stand together only in the order of the places.
   const ranked = column.id === "place" || (column.id === VALUE + board().splits[lead] && up === column.up);
   let tier = null, band = false;
-  const drawn = rows.map((row) => {
+  const draw = (row) => {
     const place = row.cells[lead].place ?? null;
     const classes = row.kind === 0 ? [] : ["line", row.kind === 2 ? "trivial" : "reference"];
     if (ranked && place !== null && place !== tier) {
@@ -245,11 +249,20 @@ function drawRows() {
     const tr = make("tr", { class: classes.join(" ") || null });
     for (const one of columns) tr.append(drawCell(one, row, chosen));
     return tr;
-  });
-  if (!drawn.length) {
-    drawn.push(make("tr", {}, make("td", { colspan: columns.length, class: "soft" }, "No system is like that.")));
+  };
+  const first = rows.slice(0, AT_FIRST).map(draw);
+  if (!first.length) {
+    first.push(make("tr", {}, make("td", { colspan: columns.length, class: "soft" }, "No system is like that.")));
   }
-  at("rows").replaceChildren(...drawn);
+  at("rows").replaceChildren(...first);
+  // What is not on the screen yet comes when that has been shown.
+  cancelAnimationFrame(drawRows.frame);
+  clearTimeout(drawRows.later);
+  if (rows.length > AT_FIRST) {
+    drawRows.frame = requestAnimationFrame(() => {
+      drawRows.later = setTimeout(() => at("rows").append(...rows.slice(AT_FIRST).map(draw)), 0);
+    });
+  }
   const systems = rows.filter((row) => row.kind !== 2).length;
   const all = allRows().filter((row) => row.kind !== 2).length;
   at("found").textContent = `${systems.toLocaleString("en")} of ${all.toLocaleString("en")} systems`;
@@ -304,10 +317,12 @@ function drawPlot(rows) {
     const [a, b] = [row.cells[x], row.cells[y]];
     const cx = px(a.value), cy = py(b.value);
     if (row.kind === 2) {
-      // From each axis to where the two values meet.
+      // From each axis to where the two values meet; the name is on that side of the diagonal on
+      // which few systems are.
+      const long = 6.3 * row.name.length;
       svg.append(
         make("svg:path", { class: "trivial", d: `M${left} ${cy}H${cx}V${bottom}` }),
-        make("svg:text", { class: "trivial-name", x: Math.max(left + 4, Math.min(cx + 7, right - 6.3 * row.name.length)), y: cy - 5 }, row.name),
+        make("svg:text", { class: "trivial-name", x: table().higher ? Math.max(left + 4, cx - 6 - long) : Math.min(cx + 7, right - long), y: cy - 5 }, row.name),
       );
       continue;
     }
@@ -346,6 +361,32 @@ function drawPlot(rows) {
   });
   svg.append(group, told);
   at("drawing").replaceChildren(svg);
+  if (links.length <= NAMED) drawNames(svg, points.filter((row) => row.kind !== 2), px, py, { left, top, right, bottom });
+}
+
+// The names of a few systems beside their points, where there is room.
+function drawNames(svg, points, px, py, frame) {
+  const boxOf = (element) => {
+    const { x, y, width, height } = element.getBBox();
+    return { x: x - 2, y: y - 2, right: x + width + 2, bottom: y + height + 2 };
+  };
+  const taken = [...svg.querySelectorAll(".dot, .trivial-name")].map(boxOf);
+  const free = (box) => box.x > frame.left && box.right < frame.right && box.y > frame.top && box.bottom < frame.bottom
+    && !taken.some((other) => box.x < other.right && other.x < box.right && box.y < other.bottom && other.y < box.bottom);
+  const last = points[0]?.cells.length - 1;
+  for (const row of points) {
+    const cx = px(row.cells[0].value), cy = py(row.cells[last].value);
+    const name = row.name.length > 40 ? `${row.name.slice(0, 39)}…` : row.name;
+    const text = make("svg:text", { class: "label", "aria-hidden": "true" }, name);
+    svg.insertBefore(text, svg.querySelector(".told"));
+    const places = [[cx + 10, cy + 4, "start"], [cx - 10, cy + 4, "end"], [cx, cy - 11, "middle"], [cx, cy + 19, "middle"]];
+    const found = places.some(([x, y, anchor]) => {
+      for (const [key, value] of Object.entries({ x, y, "text-anchor": anchor })) text.setAttribute(key, value);
+      return free(boxOf(text));
+    });
+    if (found) taken.push(boxOf(text));
+    else text.remove();
+  }
 }
 
 function drawTitles() {
