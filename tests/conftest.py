@@ -19,6 +19,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 _PLACES = {name: os.environ.get(name) for name in ("CFBENCH_PROTOCOLS", "CFBENCH_GOLDEN")}
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where tests run in several processes, those of a file stay in one.
 

@@ -11,7 +11,7 @@ import pytest
 
 from cfbench.errors import CfbenchError
 from cfbench.hub.copies import Bounds, read_tree
-from cfbench.hub.eval_results import eval_results_yaml, write_eval_results
+from cfbench.hub.eval_results import eval_results_yaml, read_benchmark, write_eval_results
 from cfbench.hub.failures import NotConnected, Trouble
 from cfbench.hub.patience import Patience, Wait
 from cfbench.hub.pull_requests import changed_files, close, comment, merge, open_pull_requests
@@ -20,6 +20,7 @@ from cfbench.hub.repos import (
     create_results_repo,
     create_space,
     list_files,
+    login,
     publish,
     whoami,
 )
@@ -98,6 +99,8 @@ def test_who_is_logged_in(hub, log_in):
     assert "does not accept your token (401)" in refusal(whoami)
     log_in(None)
     assert whoami() is None
+    with pytest.raises(NotConnected, match=r"^lab/x: you are not logged in"):
+        login("lab/x")
 
 
 def test_nobody_is_logged_in_without_a_network(hub, monkeypatch):
@@ -157,6 +160,17 @@ def test_a_copy_is_brought_up_to_date(hub, tmp_path):
     assert (copy / "README.md").read_bytes() == BEFORE["README.md"]
     # Three files and no other were needed.
     assert hub.count("GET", "/resolve/") == asked + 3
+
+
+def test_some_files_of_a_folder(hub, tmp_path):
+    copy = tmp_path / "copy"
+    push()
+    read_tree(REPO, "submissions", copy)
+    asked = hub.count("GET", "/resolve/")
+    few = Bounds(total=len(BEFORE["submissions/old/submission.toml"]), files=1)
+    read_tree(REPO, "submissions", copy, bounds=few, only=lambda path: "/old/" in path)
+    assert [path.name for path in (copy / "submissions").iterdir()] == ["old"]
+    assert hub.count("GET", "/resolve/") == asked
 
 
 def test_a_folder_of_something_else_is_left_alone(hub, tmp_path):
@@ -575,6 +589,11 @@ def test_comments_and_closing(hub, log_in):
         hub.faults.append(Fault(**{**vars(fault), "method": "POST", "part": "/comment"}))
         comment(REPO, number, "**verified**")
     assert hub.repos["dataset", REPO].pull_requests[0].comments == [("lab", "**verified**")] * 3
+    for text in ("**verified**", "**again**", "**again**"):
+        comment(REPO, number, text, once=True)
+    comments = hub.repos["dataset", REPO].pull_requests[0].comments
+    assert comments.pop() == ("lab", "**again**")
+    assert comments == [("lab", "**verified**")] * 3
     head = changed_files(REPO, number).head
     close(REPO, number, "not reproducible")
     close(REPO, number, "not reproducible")
@@ -686,6 +705,18 @@ def test_results_that_cannot_be_shown():
     assert "is no name of a file" in refusal(
         write_eval_results, "m/m", results(), pull_request=True, name="../x"
     )
+
+
+def test_what_a_benchmark_lists(hub):
+    commit = hub.add(
+        "lab/bench",
+        {"eval.yaml": b"name: x\nid: top\ntasks:\n- id: a_vq_ood  # one\n  - id: 'b.c'\n"},
+        kind="dataset",
+    )
+    assert read_benchmark("lab/bench") == (commit, ("top", "a_vq_ood", "b.c"))
+    assert "lab/results has no eval.yaml" in refusal(read_benchmark, REPO)
+    hub.add("lab/bench", {"eval.yaml": b"#" * (2**20 + 1)}, kind="dataset")
+    assert "more than the 1,048,576 allowed" in refusal(read_benchmark, "lab/bench")
 
 
 # Many at once

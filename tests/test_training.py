@@ -341,7 +341,7 @@ def finished(
         ([], fewer, ""),
         ([], None, "other weights"),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_another_recipe_or_other_data_is_another_run(corpus, material, changes, other, start):
     one = checkpoints.run_digest(speech.tiny(corpus, *ONE_TASK), material, "")

@@ -53,6 +53,7 @@ class Hub:
         large: The large files that were uploaded, by SHA-256.
         page: How many entries a page of a list has.
         latency: How many seconds every answer takes.
+        rate: How many bytes a second the body of an answer has; None for as fast as it goes.
     """
 
     def __init__(self, page: int = 1000, latency: float = 0.0) -> None:
@@ -63,6 +64,7 @@ class Hub:
         self.large: dict[str, bytes] = {}
         self.page = page
         self.latency = latency
+        self.rate: int | None = None
         # One request at a time changes anything, as in a database.
         self._lock = threading.RLock()
         self._server = Server(self)

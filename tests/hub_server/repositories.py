@@ -8,7 +8,10 @@ from fnmatch import fnmatch
 
 DATE = "2025-01-01T00:00:00.000Z"
 
-LARGE = ("*.bin", "*.flac", "*.gz", "*.parquet", "*.pt", "*.pth", "*.safetensors", "*.wav", "*.zip")
+LARGE = (
+    "*.bin", "*.flac", "*.gz", "*.parquet", "*.part?", "*.pt", "*.pth", "*.safetensors", "*.wav",
+    "*.xz", "*.zip",
+)  # fmt: skip
 """Names of files that go into the large file storage."""
 
 

@@ -2,6 +2,7 @@
 
 import re
 import socket
+import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
@@ -10,6 +11,8 @@ from hub_server.messages import Answer, Fault, Request, refuse
 
 if TYPE_CHECKING:
     from hub_server import Hub
+
+_PIECE = 8192  # bytes that are sent at once where the rate is bounded
 
 
 class Server(ThreadingHTTPServer):
@@ -21,6 +24,11 @@ class Server(ThreadingHTTPServer):
     def __init__(self, hub: "Hub") -> None:
         self.hub = hub
         super().__init__(("127.0.0.1", 0), _Handler)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing where who asked has gone."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -82,9 +90,17 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return
-        self.wfile.write(answer.body[: fault.cut])
+        self._send(answer.body[: fault.cut])
         if fault.cut is not None:
             self._hang_up()
+
+    def _send(self, body: bytes) -> None:
+        rate = self.server.hub.rate
+        size = _PIECE if rate else len(body) or 1
+        for start in range(0, len(body), size):
+            self.wfile.write(body[start : start + size])
+            if rate:
+                time.sleep(size / rate)
 
     def _body(self, most: int | None) -> bytes:
         if self.headers.get("Transfer-Encoding", "").casefold() == "chunked" and most is None:

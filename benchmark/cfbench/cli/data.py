@@ -6,14 +6,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cfbench.cli import baseline_options as baseline
-from cfbench.cli import options
+from cfbench.cli import data_download, data_index, data_push, data_verify, options
 from cfbench.cli.console import print_json, results
 from cfbench.content import EMBEDDED_TRACK
 
 if TYPE_CHECKING:
     from cfbench.mini import store
 
-app = typer.Typer(help="Clips that ship with cfbench.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Clips: those that ship with cfbench, and folders of your own.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.command("download")(data_download.download)
+app.command("index")(data_index.index)
+app.command("verify")(data_verify.verify)
+app.command("push")(data_push.push)
 
 
 @app.callback()
