@@ -415,6 +415,15 @@ class TestOnTheHub:
             hub.add("lab/results", offered, kind="dataset")
             served.wait_for_page("/board/index.html", "Name")
 
+    def test_deploying_without_a_login_is_told_and_not_done(self, tmp_path, hub, run_cli):
+        out = tmp_path / "space"
+        given = ("deploy", "lab/board", "--results", "lab/results", "--track", "example")
+        done = run_cli("leaderboard", *given, "--out", out)
+        assert done.code == 1
+        assert "not logged in" in done.err
+        assert (out / "app.py").is_file()
+        assert not [one for one in hub.repos if one[0] == "space"]
+
     def test_what_deploy_writes_really_starts(self, tmp_path, hub, run_cli):
         out = tmp_path / "space"
         given = ("deploy", "lab/board", "--results", "lab/results", "--track", "example")

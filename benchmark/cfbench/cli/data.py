@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cfbench.mini import store
 
 app = typer.Typer(
-    help="Clips: those that ship with cfbench, and folders of your own.",
+    help="Clips: get CodecFake+, index and check what is there, publish it; those that ship.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

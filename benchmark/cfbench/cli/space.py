@@ -87,6 +87,8 @@ def deploy(
 ) -> None:
     """Make the leaderboard's web app a Space of the Hub, or bring it up to date.
 
+    Without a network or a login it says what it would have sent, and ends with 1.
+
     Example: cfbench leaderboard deploy me/leaderboard --results me/results --dry-run --out space
     """
     from cfbench.space.deploy import deploy
@@ -106,5 +108,7 @@ def deploy(
         print_note(f"not sent to {space}: {done.why}")
         if done.folder is None:
             print_note("--out FOLDER writes the files")
+        if not dry_run:
+            raise typer.Exit(1)
     else:
         typer.echo(done.address)
