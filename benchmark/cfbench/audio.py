@@ -59,6 +59,19 @@ class Clips:
     paths: Mapping[str, Path]
     missing: tuple[str, ...]
 
+    def with_files(self, more: Mapping[str, str], utt_ids: Sequence[str]) -> "Clips":
+        """The same with files of utterances that have none yet.
+
+        Args:
+            more: A file for some of `missing`.
+            utt_ids: All utterances, in the order that was asked for.
+        """
+        files = {utt_id: str(self.paths[utt_id]) for utt_id in self.paths} | dict(more)
+        return Clips(
+            _Paths({utt_id: files[utt_id] for utt_id in utt_ids if utt_id in files}),
+            tuple(utt_id for utt_id in self.missing if utt_id not in more),
+        )
+
 
 class _Paths(Mapping[str, Path]):
     # A million objects of pathlib take a gigabyte, and longer than to list their folder.

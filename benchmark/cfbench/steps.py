@@ -1,5 +1,6 @@
 """The steps of a baseline: find lists and clips, train, predict."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,8 +12,11 @@ from cfbench import api
 from cfbench.audio import Clips as Found
 from cfbench.audio import find_clips
 from cfbench.environment import describe_environment
-from cfbench.errors import CfbenchError, Problem, name_some, plural
+from cfbench.errors import CfbenchError, Problem, clip, name_some, plural
 from cfbench.hub import weights as hub_weights
+from cfbench.manifest.indexing import listing
+from cfbench.manifest.joining import match
+from cfbench.manifest.walking import walk
 from cfbench.mini import store
 from cfbench.protocol import Protocol, find_list, read_protocol
 from cfbench.recipes import PredictionPrecision as Precision
@@ -91,17 +95,44 @@ class Data:
     def find(self, utt_ids: Sequence[str]) -> Found:
         """The audio files of utterances.
 
+        First where the authors' code has them, which takes a listing of a few folders. What is
+        not there is looked for anywhere below the folders: archives of the Hub have folders of
+        their own.
+
         Raises:
             CfbenchError: A folder is not there, or an utterance has two files.
         """
-        return find_clips(self.folders, utt_ids, self.track.audio_folders)
+        found = find_clips(self.folders, utt_ids, self.track.audio_folders)
+        return self._find_deeper(found, utt_ids) if found.missing else found
+
+    def _find_deeper(self, found: Found, utt_ids: Sequence[str]) -> Found:
+        # A folder inside another is looked through with that one.
+        roots = [
+            folder
+            for folder in {folder.resolve(): folder for folder in self.folders}.values()
+            if not any(other.resolve() in folder.resolve().parents for other in self.folders)
+        ]
+        walked = walk(roots)
+        ids = pl.Series(found.missing)
+        at = match(listing(walked), ids, self.track)
+        files: dict[str, str] = {}
+        for row in (at >= 0).nonzero()[0]:
+            utt_id = found.missing[at[row]]
+            file = os.path.join(walked.roots[walked.root[row]], walked.paths[row])  # noqa: PTH118
+            if utt_id in files:
+                raise CfbenchError(
+                    f"{clip(utt_id)} has more than one file: {files[utt_id]} and {file}",
+                    "cfbench data index lists all such; keep one file an utterance",
+                )
+            files[utt_id] = file
+        return found.with_files(files, utt_ids)
 
     def missing(self, utt_ids: Sequence[str]) -> Problem:
         """What is wrong where utterances have no audio file."""
         return Problem(
             f"{plural(len(utt_ids), 'utterance has|utterances have')} no audio file: "
             + name_some(utt_ids),
-            "looked for UTTERANCE.wav, .flac and others below "
+            "looked for UTTERANCE.wav, .flac and others anywhere below "
             + ", ".join(str(folder) for folder in self.folders),
         )
 
