@@ -382,6 +382,23 @@ def test_more_epochs_go_on_where_the_schedule_is_constant(corpus, material, tmp_
 
 
 @pytest.mark.slow
+def test_a_longer_run_that_finds_nothing_better_keeps_the_model(
+    corpus, material, tmp_path, monkeypatch
+):
+    """The best epoch's own folder is gone by then: its model is what the shorter run has left."""
+    values = iter([0.5, 1.0, 2.0])
+    monkeypatch.setattr(training, "evaluate", lambda *args: scripted(next(values)))
+    changes = (*ONE_TASK, "training.batch_size=8")
+    run(speech.tiny(corpus, *changes, "training.epochs=1"), material, tmp_path)
+    first = load_file(tmp_path / "model" / "model.safetensors")
+    run(speech.tiny(corpus, *changes, "training.epochs=3"), material, tmp_path)
+    told = json.loads((tmp_path / "best.json").read_text())
+    assert (told["epoch"], told["steps"]) == (0, 3)
+    again = load_file(tmp_path / "model" / "model.safetensors")
+    assert all(torch.equal(first[name], again[name]) for name in first)
+
+
+@pytest.mark.slow
 def test_a_longer_run_replaces_the_model_though_it_was_killed_before(
     corpus, material, tmp_path, monkeypatch
 ):

@@ -414,7 +414,11 @@ class _Run:
         assert self.best is not None  # noqa: S101  # an epoch has ended
         said, note = self._said_of_best(), self.folder / "best.json"
         best = self._epoch_folder(int(self.best["epoch"]))
-        if not (final.is_dir() and note.is_file() and note.read_text(encoding="utf-8") == said):
+        if final.is_dir() and self._is_of_best(note):
+            # A longer run may have found nothing better than the shorter one before it.
+            if note.read_text(encoding="utf-8") != said:
+                write_text(note, said)
+        else:
             if not best.is_dir():
                 raise CfbenchError(
                     f"{best}: the model of the best epoch is gone",
@@ -425,6 +429,15 @@ class _Run:
         if self.how.keep == "best":
             for folder in self.folder.glob("epoch-*"):
                 shutil.rmtree(folder)
+
+    def _is_of_best(self, note: Path) -> bool:
+        """Whether the note beside `model/` says that it is the model of the best epoch."""
+        try:
+            told = json.loads(note.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        wanted = json.loads(self._said_of_best())
+        return isinstance(told, dict) and told | {"steps": self.steps} == wanted
 
 
 def _accelerator(how: Training, folder: Path, cpu: bool) -> Any:
