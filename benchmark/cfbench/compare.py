@@ -23,7 +23,7 @@ from cfbench.pairing import (
     aligned_splits,
     difference,
     holm,
-    replicated,
+    replicated_splits,
 )
 from cfbench.predictions import Predictions
 from cfbench.protocol import Protocol
@@ -134,7 +134,8 @@ def compare(
     """
     of_a, of_b = (aligned_splits(p, protocol, splits, allow_missing) for p in (a, b))
     values_a, values_b = (
-        replicated(p, protocol, splits, allow_missing, replicates, seed) for p in (a, b)
+        replicated_splits(p, protocol, aligned, replicates, seed)
+        for p, aligned in ((a, of_a), (b, of_b))
     )
     found: list[TaskDifference] = []
     answered_a, answered_b = ({t for d in data for t in d.answered} for data in (of_a, of_b))

@@ -103,12 +103,35 @@ def replicated(
         seed: Of the resamples.
 
     Raises:
-        CfbenchError: Utterances are missing or surplus.
+        CfbenchError: Utterances are missing or surplus, or none has a class.
+    """
+    aligned = aligned_splits(predictions, protocol, splits, allow_missing)
+    return replicated_splits(predictions, protocol, aligned, replicates, seed)
+
+
+def replicated_splits(
+    predictions: Predictions,
+    protocol: Protocol,
+    aligned: Sequence[SplitData],
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> Replicated:
+    """As `replicated`, of predictions that are arrays already.
+
+    Args:
+        predictions: Checked; their ids are unique.
+        protocol: What is true.
+        aligned: The same predictions, as `aligned_splits` gives them.
+        replicates: How many resamples.
+        seed: Of the resamples.
+
+    Raises:
+        CfbenchError: No utterance has a class.
     """
     keys: list[Key] = []
     point: list[float] = []
     columns: list[NDArray[np.floating]] = []
-    for data in aligned_splits(predictions, protocol, splits, allow_missing):
+    for data in aligned:
         for task_id, (values, samples) in paired_values(data, Resampling(replicates, seed)).items():
             task = protocol.track.known_tasks[task_id]
             for metric in dict.fromkeys((task.headline, task.headline_for_labels)):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cfbench.cli import options
-from cfbench.cli.console import heading, print_json, print_note, print_problems, results, working
+from cfbench.cli.console import heading, print_json, print_note, results, working
 
 if TYPE_CHECKING:
     from cfbench.verification import Verification
@@ -69,6 +69,3 @@ def _as_data(found: "Verification") -> dict[str, object]:
         "checks": [{"name": check.name, "found": check.found} for check in found.checks],
         "problems": [{"message": p.message, "hint": p.hint} for p in found.problems],
     }
-
-
-__all__ = ("print_problems", "verify")
