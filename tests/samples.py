@@ -185,3 +185,24 @@ def write_frame(frame: pl.DataFrame, path: Path) -> Path:
         data = text.encode()
         path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
     return path
+
+
+PARTLY_PUBLIC = """\
+name = "partly"
+title = "Partly public"
+version = "1"
+description = "Made up."
+tasks = ["bin", "vq", "aux", "dec"]
+scored = ["id", "ood"]
+protocol = "protocol.csv"
+held_back = "held-back.csv"
+
+[splits.id]
+title = "In domain"
+group = "source utterance"
+
+[splits.ood]
+title = "Out of domain"
+group = "generator"
+"""
+"""A track of the user's own that holds labels back."""

@@ -12,24 +12,7 @@ from cfbench.errors import CfbenchError
 from cfbench.scoring import held_back_note
 from cfbench.tasks import Track, find_track
 
-TRACK = """\
-name = "partly"
-title = "Partly public"
-version = "1"
-description = "Made up."
-tasks = ["bin", "vq", "aux", "dec"]
-scored = ["id", "ood"]
-protocol = "protocol.csv"
-held_back = "held-back.csv"
-
-[splits.id]
-title = "In domain"
-group = "source utterance"
-
-[splits.ood]
-title = "Out of domain"
-group = "generator"
-"""
+TRACK = samples.PARTLY_PUBLIC
 HELD = [row for row in samples.EVERYTHING if row.group in ("p228_901", "USLM")]
 PUBLIC = [row for row in samples.EVERYTHING if row not in HELD]
 TOLD = held_back_note(len(HELD))

@@ -12,6 +12,7 @@ import pytest
 
 import cfbench
 import entries
+import samples
 from cfbench.errors import CfbenchError
 from cfbench.leaderboard.build import build
 from cfbench.review import verifier
@@ -23,24 +24,7 @@ from cfbench.tasks import find_track
 from hub_server import Hub
 from hub_server.client import use
 
-TRACK = """\
-name = "partly"
-title = "Partly public"
-version = "1"
-description = "Made up."
-tasks = ["bin", "vq", "aux", "dec"]
-scored = ["id", "ood"]
-protocol = "protocol.csv"
-held_back = "held-back.csv"
-
-[splits.id]
-title = "In domain"
-group = "source utterance"
-
-[splits.ood]
-title = "Out of domain"
-group = "generator"
-"""
+TRACK = samples.PARTLY_PUBLIC
 TOMORROW = datetime.datetime.now(datetime.UTC).date() + datetime.timedelta(days=1)
 
 

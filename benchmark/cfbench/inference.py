@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from cfbench.clips import Batch, Clips, load
 from cfbench.errors import CfbenchError, Problem
 from cfbench.files import write_atomically, write_text
+from cfbench.manifest.share import parse_shard
 from cfbench.predictor import Predictor
 from cfbench.tables import table_format, write_table
 from cfbench.tasks import load_tasks
@@ -43,10 +44,7 @@ class Share:
         Raises:
             CfbenchError: It is nothing of the kind.
         """
-        index, slash, count = text.partition("/")
-        if slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count):
-            return cls(int(index) - 1, int(count))
-        raise CfbenchError(f"'{text}' is no shard", "--shard 2/4 is the second of four")
+        return cls(*parse_shard(text))
 
     def __str__(self) -> str:
         return f" (share {self.index + 1} of {self.count})" if self.count > 1 else ""

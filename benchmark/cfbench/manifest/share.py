@@ -15,6 +15,18 @@ _LAUNCHERS = (
 )
 
 
+def parse_shard(text: str) -> tuple[int, int]:
+    """Read `2/4`, the second of four shares: its index, from 0, and how many there are.
+
+    Raises:
+        CfbenchError: It is nothing of the kind.
+    """
+    index, slash, count = text.partition("/")
+    if slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count):
+        return int(index) - 1, int(count)
+    raise CfbenchError(f"'{text}' is no shard", "--shard 2/4 is the second of four")
+
+
 @dataclass(frozen=True)
 class Share:
     """The share `index` (from 0) of `count`."""
@@ -31,10 +43,7 @@ class Share:
         """
         if text == "env":
             return cls._of(environment)
-        index, slash, count = text.partition("/")
-        if slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count):
-            return cls(int(index) - 1, int(count))
-        raise CfbenchError(f"'{text}' is no shard", "--shard 2/4 is the second of four")
+        return cls(*parse_shard(text))
 
     @classmethod
     def _of(cls, environment: Mapping[str, str]) -> "Share":
