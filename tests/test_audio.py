@@ -14,7 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cfbench.audio import RATE, SUFFIXES, WINDOW, find_clips, fit_window, read_speech
+from cfbench.audio import (
+    RATE,
+    SUFFIXES,
+    WINDOW,
+    find_clips,
+    fit_window,
+    read_speech,
+    spread_windows,
+)
 from cfbench.errors import CfbenchError
 
 soundfile = pytest.importorskip("soundfile")
@@ -423,6 +431,26 @@ def test_the_window_of_the_reference_system() -> None:
 def test_what_cannot_fill_a_window(shape: tuple[int, ...], samples: int) -> None:
     with pytest.raises(ValueError, match="cannot fill"):
         fit_window(np.zeros(shape, np.float32), samples)
+
+
+@given(length=st.integers(1, 90), samples=st.integers(1, 60), windows=st.integers(1, 9))
+def test_windows_go_from_the_start_to_the_end(length: int, samples: int, windows: int) -> None:
+    speech = np.arange(length, dtype=np.float32)
+    cut = spread_windows(speech, samples, windows)
+    assert (cut.shape, cut.dtype) == ((windows, samples), np.float32)
+    np.testing.assert_array_equal(cut[0], fit_window(speech, samples))
+    if length <= samples:
+        assert (cut == cut[0]).all()
+    else:
+        assert (np.diff(cut, axis=1) == 1).all()
+        assert windows == 1 or cut[-1, -1] == length - 1
+        # At equal distances, but for rounding.
+        assert np.ptp(np.diff(cut[:, 0])) <= 1 if windows > 2 else True
+
+
+def test_at_least_one_window_is_cut() -> None:
+    with pytest.raises(ValueError, match="cannot cut 0 windows"):
+        spread_windows(np.zeros(3, np.float32), 3, 0)
 
 
 def touch(*paths: Path) -> None:

@@ -135,6 +135,26 @@ def test_an_excerpt_is_drawn_from_anywhere_in_the_clip(files) -> None:
     np.testing.assert_array_equal(short, fit_window(read_speech(files[0]), 4000))
 
 
+def test_a_clip_has_several_windows(files) -> None:
+    clips = Clips(["a", "b"], [files[0], files[3]], SAMPLES, windows=3)
+    (batch,) = load(clips, [[0, 1]], 0, False)
+    assert batch.waveforms.shape == (2, 3, SAMPLES)
+    whole = read_speech(files[3])
+    room = len(whole) - SAMPLES
+    for window, start in zip(batch.waveforms[1].numpy(), (0, room // 2, room), strict=True):
+        np.testing.assert_array_equal(window, whole[start : start + SAMPLES])
+    for window in batch.waveforms[0].numpy():
+        np.testing.assert_array_equal(window, fit_window(read_speech(files[0]), SAMPLES))
+
+
+def test_windows_are_cut_after_augmentation_and_an_excerpt_is_one(files) -> None:
+    whole = augment(read_speech(files[3]), 5, item_rng(3, 1, "a"))
+    augmented = Clips(["a"], [files[3]], SAMPLES, Augment(5, seed=3, epoch=1), windows=2)[0][1]
+    np.testing.assert_array_equal(augmented, [whole[:SAMPLES], whole[-SAMPLES:]])
+    drawn = Clips(["a"], [files[3]], SAMPLES, Augment(0, 3, 1, crop=3000), windows=2)[0][1]
+    assert drawn.shape == (3000,)
+
+
 def test_algorithm_0_is_no_augmentation(files) -> None:
     np.testing.assert_array_equal(named(files, Augment(0, 3, 1))[1][1], named(files)[1][1])
 

@@ -31,7 +31,7 @@ class Loudness:
     """A predictor that costs nothing: answers follow from a clip's mean level alone."""
 
     def __init__(self, tasks: tuple[str, ...] = ("bin", "vq")) -> None:
-        self.tasks, self.samples, self.device = tasks, SAMPLES, CPU
+        self.tasks, self.samples, self.windows, self.device = tasks, SAMPLES, 1, CPU
         self.seen: list[int] = []
 
     def __call__(self, waveforms: Tensor) -> dict[str, np.ndarray]:
@@ -515,6 +515,23 @@ def test_an_answer_does_not_depend_on_where_weights_lie_in_memory(corpus):
         answers = NeuralPredictor(moved, CPU)(waves(3))
         for task_id, values in wanted.items():
             np.testing.assert_array_equal(answers[task_id], values)
+
+
+def test_a_model_hears_its_windows_of_a_clip(corpus, plan, tmp_path):
+    model = build(speech.tiny(corpus, "data.samples=1200", "data.windows=2")).eval()
+    model.save_pretrained(tmp_path / "model")
+    predictor, said = load_predictor(str(tmp_path / "model"), CPU)
+    assert (predictor.windows, said["windows"]) == (2, 2)
+    answer(plan, predictor=predictor)
+    waves = [soundfile.read(path, dtype="float32")[0] for path in plan.paths]
+    with torch.inference_mode():
+        first, last = (
+            model(torch.from_numpy(np.stack(cut))).logits["vq"]
+            for cut in ([wave[:1200] for wave in waves], [wave[-1200:] for wave in waves])
+        )
+    wanted = ((first + last) / 2).softmax(dim=1)[:, 3]
+    assert pl.read_csv(plan.out)["vq_sq"].to_numpy() == pytest.approx(wanted.numpy(), abs=1e-5)
+    assert not np.allclose(first, last, atol=1e-3)
 
 
 def test_probabilities_sum_to_one(corpus):

@@ -126,6 +126,7 @@ def test_each_variant_answers_its_tasks(tasks):
         ({"pre_emphasis": 1.0}, "a pre-emphasis of 1.0"),
         ({"samples": 1039}, "a window of 1,039 samples makes 2 frames of the front end"),
         ({"samples": 100}, "a window of 100 samples makes 0 frames of the front end"),
+        ({"windows": 0}, "0 windows of a clip"),
         ({"samples": 10_000_001}, "a window of 10,000,001 samples"),
     ],
 )
@@ -154,6 +155,22 @@ def test_pre_emphasis_takes_off_the_sample_before():
     for task_id, value in found.items():
         torch.testing.assert_close(value, expected[task_id])
         assert far(value, other[task_id]) > 1e-4
+
+
+def test_an_answer_for_several_windows_is_the_mean_of_their_logits():
+    model = build(windows=3).eval()
+    waves = noise(6).reshape(2, 3, -1)
+    labels = some_labels(CLASSES, 2)
+    with torch.no_grad():
+        whole, apart = model(waves, labels), [model(waves[:, index]) for index in range(3)]
+    for task_id, logits in whole.logits.items():
+        for found, parts in (
+            (logits, [one.logits[task_id] for one in apart]),
+            (whole.readout[task_id], [one.readout[task_id] for one in apart]),
+        ):
+            assert found.shape == parts[0].shape
+            assert far(found, sum(parts) / 3) < 1e-6
+    assert far(whole.loss, model.loss(whole.logits, labels)[0]) == 0
 
 
 def test_class_weights_of_some_tasks():

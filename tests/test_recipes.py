@@ -172,6 +172,11 @@ REFUSED = {
     "parts that do not fit": ("M1_AUX_bal", ["training.accumulate=3"], "no multiple of 3"),
     "too few weights": ("M1_AUX_bal", ["training.class_weights.vq=[1.0]"], "real, mvq, svq, sq"),
     "weights of no task": ("M1_AUX_bal", ["training.class_weights.x=[1.0]"], "class_weights"),
+    "windows that it does not hear": (
+        "log-mel-logistic",
+        ["data.windows=2"],
+        "log-mel-logistic hears one window",
+    ),
     "endless brackets": ("M1_AUX_bal", ["training.epochs=" + "[" * 5000], "training.epochs"),
 }
 

@@ -468,11 +468,15 @@ def test_the_best_epoch_is_that_of_the_best_value(
 
 
 @pytest.mark.slow
-def test_the_development_set_decides_and_the_training_set_does_not(corpus, material, tmp_path):
+@pytest.mark.parametrize("windows", [1, 2])
+def test_the_development_set_decides_and_the_training_set_does_not(
+    corpus, material, tmp_path, windows
+):
     """The values of an epoch are those of its model on the development clips."""
     recipe = speech.tiny(
-        corpus, *ONE_TASK, "training.epochs=3", "training.keep=all", "training.learning_rate=1e-2"
-    )
+        corpus, *ONE_TASK, "training.epochs=3", "training.keep=all", "training.learning_rate=1e-2",
+        f"data.windows={windows}",
+    )  # fmt: skip
     run(recipe, material, tmp_path)
     truth = class_indices(material.dev, ["vq"])["vq"]
     losses = []
@@ -483,7 +487,8 @@ def test_the_development_set_decides_and_the_training_set_does_not(corpus, mater
             soundfile.read(material.paths[name], dtype="float32")[0]
             for name in material.dev["utt_id"]
         ]
-        batch = torch.from_numpy(np.stack([np.resize(wave[:4000], 4000) for wave in waves]))
+        cuts = [[wave[:4000], wave[-4000:]][:windows] for wave in waves]
+        batch = torch.from_numpy(np.array([[np.resize(w, 4000) for w in cut] for cut in cuts]))
         with torch.inference_mode():
             logits = model.eval()(batch).logits["vq"]
         weight = torch.tensor(CLASS_WEIGHTS["vq"])

@@ -153,6 +153,27 @@ def fit_window(speech: NDArray[np.float32], samples: int = WINDOW) -> NDArray[np
     return np.resize(speech[:samples], samples).astype(np.float32, copy=False)
 
 
+def spread_windows(speech: NDArray[np.float32], samples: int, windows: int) -> NDArray[np.float32]:
+    """Windows at equal distances, the first at a clip's start and the last at its end.
+
+    Args:
+        speech: Shape (n,), at least one sample. Shorter than a window: all windows are the same,
+            the clip repeated.
+        samples: The length of a window.
+        windows: How many; one is at the start.
+
+    Returns:
+        Shape (windows, samples): a copy.
+
+    Raises:
+        ValueError: As `fit_window`, or `windows` is not positive.
+    """
+    if windows < 1:
+        raise ValueError(f"cannot cut {windows} windows")
+    starts = np.linspace(0, max(len(speech) - samples, 0), windows).round().astype(int)
+    return np.stack([fit_window(speech[start:], samples) for start in starts])
+
+
 def find_clips(
     folders: Sequence[Path], utt_ids: Sequence[str], below: Sequence[str] = ("",)
 ) -> Clips:

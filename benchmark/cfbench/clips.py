@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from cfbench.audio import fit_window, read_speech
+from cfbench.audio import fit_window, read_speech, spread_windows
 from cfbench.errors import CfbenchError, Problem
 from cfbench.rawboost import augment
 from cfbench.sampling import item_rng
@@ -41,7 +41,7 @@ class Batch:
 
     Attributes:
         rows: Which of the dataset's clips, (B,).
-        waveforms: (B, samples) float32.
+        waveforms: (B, samples) float32; (B, windows, samples) where clips have several windows.
         failed: Rows that could not be decoded, and why; they are not among `rows`.
     """
 
@@ -62,6 +62,7 @@ class Clips(Dataset[tuple[int, NDArray[np.float32] | Problem]]):
         paths: Of each row; None where an utterance has no file.
         samples: Length of the window, where none is drawn.
         augmented: How to augment; None for not at all.
+        windows: How many windows each clip has, where none is drawn: see `spread_windows`.
     """
 
     def __init__(
@@ -70,23 +71,31 @@ class Clips(Dataset[tuple[int, NDArray[np.float32] | Problem]]):
         paths: Sequence[Path | None],
         samples: int,
         augmented: Augment | None = None,
+        windows: int = 1,
     ) -> None:
         self.utt_ids = utt_ids
         self.paths = paths
         self.samples = samples
         self.augmented = augmented
+        self.windows = windows
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, row: int) -> tuple[int, NDArray[np.float32] | Problem]:
-        """The row and its waveform, (samples or crop,) float32, or what is wrong with its file."""
+        """The row and its waveform, or what is wrong with its file.
+
+        The waveform is float32: (crop,) where an excerpt is drawn, else (samples,), or
+        (windows, samples) if there are several.
+        """
         how, path = self.augmented, self.paths[row]
         if path is None:
             return row, Problem(f"{self.utt_ids[row]}: no audio file")
         try:
             if how is None or (how.algorithm == 0 and not how.crop):
-                return row, fit_window(read_speech(path, self.samples), self.samples)
+                return row, self._cut(
+                    read_speech(path, self.samples if self.windows == 1 else None)
+                )
             rng = item_rng(how.seed, how.epoch, self.utt_ids[row])
             speech = read_speech(path)
             if how.algorithm:
@@ -96,9 +105,13 @@ class Clips(Dataset[tuple[int, NDArray[np.float32] | Problem]]):
             # An exception of a worker process would lose its form on the way.
             return row, error.problems[0]
         if not how.crop:
-            return row, fit_window(speech, self.samples)
+            return row, self._cut(speech)
         start = int(rng.integers(max(len(speech) - how.crop, 0) + 1))
         return row, fit_window(speech[start:], how.crop)
+
+    def _cut(self, speech: NDArray[np.float32]) -> NDArray[np.float32]:
+        windows = spread_windows(speech, self.samples, self.windows)
+        return windows[0] if self.windows == 1 else windows
 
 
 def load(

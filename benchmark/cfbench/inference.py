@@ -241,7 +241,7 @@ def predict(
     )
     if resumed:
         advance(resumed, resumed)
-    clips = Clips(plan.utt_ids, plan.paths, predictor.samples)
+    clips = Clips(plan.utt_ids, plan.paths, predictor.samples, windows=predictor.windows)
     started, predicted = time.monotonic(), 0
     everything = [rows for batches in owed.values() for rows in batches]
     loaded = load(clips, everything, plan.workers, predictor.device.type == "cuda")

@@ -33,15 +33,17 @@ class Predictor(Protocol):
     Attributes:
         tasks: The tasks that it answers.
         samples: The window at 16 kHz.
+        windows: How many of a clip it hears for an answer.
         device: Where it computes.
     """
 
     tasks: tuple[str, ...]
     samples: int
+    windows: int
     device: torch.device
 
     def __call__(self, waveforms: Tensor) -> dict[str, NDArray[np.float64]]:
-        """(B, samples) to probabilities by task, (B, classes)."""
+        """Clips as `Clips` cuts them to probabilities by task, (B, classes)."""
         ...
 
 
@@ -66,6 +68,7 @@ class NeuralPredictor:
             raise CfbenchError("int8 computes on the CPU only", "--precision bf16, or --device cpu")
         self.device = device
         self.samples: int = model.config.samples
+        self.windows: int = model.config.windows
         self.half = _HALVES.get(precision)
         _align(model)
         if device.type == "cpu" and self.half is None:
@@ -82,7 +85,7 @@ class NeuralPredictor:
         self.tasks = ("bin", *self.answered) if derived else self.answered
 
     def __call__(self, waveforms: Tensor) -> dict[str, NDArray[np.float64]]:
-        """(B, samples) to probabilities by task, (B, classes)."""
+        """(B, samples) or (B, windows, samples) to probabilities by task, (B, classes)."""
         with (
             torch.inference_mode(),
             torch.autocast(self.device.type, dtype=self.half, enabled=self.half is not None),
@@ -116,6 +119,7 @@ class ClassicalPredictor:
         self.device = torch.device("cpu")
         self.model = model
         self.samples = model.settings.samples
+        self.windows = 1
         self.tasks = tuple(model.tasks)
 
     def __call__(self, waveforms: Tensor) -> dict[str, NDArray[np.float64]]:
@@ -190,6 +194,7 @@ def load_predictor(
         # Of the model as it is in the file: the predictor changes it for speed.
         "weights": state_digest(model),
         "samples": model.config.samples,
+        "windows": model.config.windows,
         "precision": precision,
         "compile": compile,
     }

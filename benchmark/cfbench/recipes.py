@@ -83,6 +83,8 @@ class Data(_Record):
         balance: How training utterances are drawn: see `sampling.draw`.
         redraw: Whether each epoch draws anew.
         samples: Length of the window at 16 kHz.
+        windows: Of how many windows of a clip a neural model's answer is the mean, from the clip's
+            start to its end at equal distances; 1: of the one at the start.
     """
 
     train: tuple[str, ...] = Field(default=(), strict=False)
@@ -90,6 +92,7 @@ class Data(_Record):
     balance: Literal["vq", "aux", "dec", "all", "none", "as-listed"] = "as-listed"
     redraw: bool = False
     samples: int = Field(default=WINDOW, ge=400, le=MOST_SAMPLES)
+    windows: int = Field(default=1, ge=1, le=100)
 
 
 class Augmentation(_Record):
@@ -215,6 +218,12 @@ class Recipe(_Record):
     training: Training = Training()
     logistic: Logistic = Logistic()
     prediction: Prediction = Prediction()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.data.windows > 1 and self.model.kind != "wav2vec2-aasist":
+            raise ValueError(f"data.windows: {self.model.kind} hears one window")
+        return self
 
 
 def recipe_names() -> list[str]:

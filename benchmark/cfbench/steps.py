@@ -417,7 +417,8 @@ def _difference(
 
     rows = [row for row, path in enumerate(plan.paths) if path is not None][: plan.batch_size]
     exact, _ = load_predictor(model, predictor.device)
-    for batch in load(Clips(plan.utt_ids, plan.paths, predictor.samples), [rows], 0, False):
+    clips = Clips(plan.utt_ids, plan.paths, predictor.samples, windows=predictor.windows)
+    for batch in load(clips, [rows], 0, False):
         if len(batch.rows):
             largest, changed = inference.compare(exact(batch.waveforms), predictor(batch.waveforms))
             return largest, changed, len(batch.rows)

@@ -292,7 +292,7 @@ class _Run:
         said = f"of {plural(dev.height, 'clip')}"
         return evaluate(
             self.model,
-            self._clips(dev["utt_id"].to_list(), augmented),
+            self._clips(dev["utt_id"].to_list(), augmented, self.recipe.data.windows),
             class_indices(dev, self.recipe.model.tasks),
             self.accelerator,
             self.how.batch_size,
@@ -311,9 +311,9 @@ class _Run:
         drawn = draw(self.material.train, data.balance, seed, epoch if data.redraw else 0)
         return drawn, epoch_order(drawn.frame.height, self.how.batch_size, seed, epoch)
 
-    def _clips(self, utt_ids: Sequence[str], augmented: Augment) -> Clips:
+    def _clips(self, utt_ids: Sequence[str], augmented: Augment, windows: int = 1) -> Clips:
         paths = [self.material.paths[utt_id] for utt_id in utt_ids]
-        return Clips(utt_ids, paths, self.recipe.data.samples, augmented)
+        return Clips(utt_ids, paths, self.recipe.data.samples, augmented, windows)
 
     def _log(self, numbers: dict[str, float], epoch: int) -> None:
         self.curves.add({"step": self.step, "epoch": epoch, **numbers})

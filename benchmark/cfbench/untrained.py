@@ -59,6 +59,7 @@ def build(recipe: Recipe, weights: str | None = None) -> Wav2Vec2Aasist:
         dropouts=recipe.model.dropouts,
         pre_emphasis=recipe.model.pre_emphasis,
         samples=recipe.data.samples,
+        windows=recipe.data.windows,
     )
     crop = recipe.augmentation.crop
     if crop and front_end_frames(config, crop) < FEWEST_FRAMES:

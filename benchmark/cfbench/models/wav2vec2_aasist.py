@@ -101,6 +101,7 @@ class Wav2Vec2AasistConfig(PreTrainedConfig):
         learned_task_weights: Whether training moves the weights of the tasks.
         dropouts: The four rates of a branch, in the order of `Dropouts`.
         samples: The window at 16 kHz that it was trained on.
+        windows: How many of a clip's windows an answer is the mean of: see `audio.spread_windows`.
         pre_emphasis: a in x[t] - a x[t - 1], which flattens the spectrum of speech before the front
             end; 0 leaves it as it is. A front end that starts at random otherwise hears little
             but the lowest frequencies.
@@ -121,6 +122,7 @@ class Wav2Vec2AasistConfig(PreTrainedConfig):
         learned_task_weights: bool = False,
         dropouts: Sequence[float] = Dropouts(),
         samples: int = WINDOW,
+        windows: int = 1,
         pre_emphasis: float = 0.0,
         **kwargs: Any,
     ) -> None:
@@ -140,6 +142,7 @@ class Wav2Vec2AasistConfig(PreTrainedConfig):
         self.learned_task_weights = learned_task_weights
         self.dropouts = list(dropouts)
         self.samples = samples
+        self.windows = windows
         self.pre_emphasis = pre_emphasis
         super().__init__(**kwargs)
         problems = [*self._task_problems(own), *self._size_problems()]
@@ -172,6 +175,8 @@ class Wav2Vec2AasistConfig(PreTrainedConfig):
             yield Problem(
                 f"a window of {self.samples:,} samples", f"at most {MOST_SAMPLES:,}, ten minutes"
             )
+        if self.windows < 1:
+            yield Problem(f"{self.windows} windows of a clip", "give 1 or more")
         if not 0 <= self.pre_emphasis < 1:
             yield Problem(f"a pre-emphasis of {self.pre_emphasis}", "from 0 to below 1, as 0.97")
         frames = front_end_frames(self.front_end, self.samples)
@@ -250,20 +255,26 @@ class Wav2Vec2Aasist(PreTrainedModel):
         """Answer every task for a batch.
 
         Args:
-            waveforms: (B, samples) at 16 kHz, not normalised; the recipe's length is 64,600.
+            waveforms: (B, samples) at 16 kHz, not normalised; the recipe's length is 64,600. Or
+                (B, windows, samples): the answer for a clip is the mean of its windows' logits.
             labels: By task, (B,) class indices; then the losses are computed too.
 
         Returns:
             Logits by task, and the losses.
         """
-        waveforms = emphasise(waveforms, self.config.pre_emphasis)
+        clips, samples = waveforms.shape[0], waveforms.shape[-1]
+        waveforms = emphasise(waveforms.reshape(-1, samples), self.config.pre_emphasis)
         features = self.front_end(waveforms).last_hidden_state  # (B, frames, F)
         # The front end may compute in half precision; all that follows costs next to nothing.
         with torch.autocast(waveforms.device.type, enabled=False):
             x = self.encoder(features.to(self.encoder.projection.weight.dtype))  # (B, 64, S, T)
             spectral, temporal = self.attention(x)  # (B, S, 64), (B, T, 64)
             answers = {
-                task_id: branch(spectral, temporal) for task_id, branch in self.branches.items()
+                task_id: [
+                    said.unflatten(0, (clips, -1)).mean(dim=1)
+                    for said in branch(spectral, temporal)
+                ]
+                for task_id, branch in self.branches.items()
             }
             logits = {task_id: answer[0] for task_id, answer in answers.items()}
             output = SourceTracingOutput(
