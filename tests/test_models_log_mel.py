@@ -157,7 +157,8 @@ class TestTraining:
                 assert rows.tobytes() == together[task_id][index].tobytes()
 
     @pytest.mark.parametrize("weights", [None, {"vq": (9, 1, 1, 0.5), "bin": (1, 9)}])
-    def test_probabilities_are_those_of_scikit_learn(self, training, unseen, weights):
+    def test_probabilities_are_those_of_another_solver(self, training, unseen, weights):
+        """There is one optimum, and training goes down to it."""
         rows, labels = training
         unseen_rows = features(unseen[0])
         # Shuffled labels keep the probabilities away from 0 and 1, where all models agree.
@@ -168,11 +169,11 @@ class TestTraining:
         mean, scale = rows.mean(axis=0, dtype=float), rows.std(axis=0, dtype=float)
         for task_id, right in labels.items():
             balance = dict(enumerate(weights[task_id])) if weights else None
-            theirs = LogisticRegression(C=0.01, max_iter=1000, class_weight=balance)
+            theirs = LogisticRegression(C=0.01, tol=1e-9, max_iter=9999, class_weight=balance)
             theirs.fit((rows - mean) / scale, right)
             expected = theirs.predict_proba((unseen_rows - mean) / scale)
             assert expected.std(axis=0).min() > 0.005
-            np.testing.assert_allclose(found[task_id], expected, atol=1e-9)
+            np.testing.assert_allclose(found[task_id], expected, atol=1e-5)
 
     def test_a_heavier_class_is_found_more_often(self, training, unseen):
         rows, labels = training
