@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
+from unittest.mock import patch
 
 import pytest
 
@@ -84,7 +85,9 @@ def run_cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Run]:
         capsys.readouterr()
         code = 0
         try:
-            main([str(argument) for argument in arguments])
+            # What a command sets for the processes that it starts is not for those of other tests.
+            with patch.dict(os.environ):
+                main([str(argument) for argument in arguments])
         except SystemExit as leaving:
             code = int(leaving.code or 0)
         return Run(code, *capsys.readouterr())

@@ -1,6 +1,9 @@
 """How the embedded track is made: levels, the corpus' pins, the plan, the training of codecs."""
 
 import io
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,7 @@ import pytest
 
 from cfbench import CfbenchError
 from cfbench.codecs.config import read_config
+from cfbench.environment import same_kernels
 from cfbench.mini import foundry, levels, making, speech
 from cfbench.mini.shortcuts import SHORTCUTS
 
@@ -240,6 +244,25 @@ def test_the_same_corpus_and_settings_give_the_same_weights(tmp_path):
         assert a == b, name
     lines = io.StringIO((tmp_path / "a" / "one.toml").read_text())
     assert 'name = "one"' in lines.getvalue()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not same_kernels(), reason="kernels are chosen on x86 only")
+def test_the_processor_s_kernels_do_not_decide_the_weights(tmp_path):
+    """Here processors that choose other kernels are played by torch's own switch."""
+    write_corpus(tmp_path / "corpus")
+    settings = settings_in(tmp_path / "codecs", {"one": ""})
+    weights = set()
+    for kernels in ("default", "avx2"):
+        work = tmp_path / kernels
+        command = [
+            *(sys.executable, "-m", "cfbench", "mini", "codecs", "--only", "one"),
+            *("--corpus", tmp_path / "corpus", "--settings", settings, "--work", work),
+        ]
+        environment = {**os.environ, "ATEN_CPU_CAPABILITY": kernels}
+        subprocess.run(command, env=environment, check=True, capture_output=True)
+        weights.add((work / "one.safetensors").read_bytes())
+    assert len(weights) == 1
 
 
 def test_settings_that_are_wrong_are_told(tmp_path):

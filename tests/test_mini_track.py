@@ -7,12 +7,14 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import f1_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from cfbench.codecs import load_codec
+from cfbench.environment import same_kernels
 from cfbench.mini import levels, store
 from cfbench.mini.cards import Measures
 from cfbench.mini.measures import mel_distance, mel_power
@@ -137,6 +139,9 @@ def test_every_clip_is_what_the_digests_say(clips, protocol, held_back):
     # Of those that are shipped as they are, none may differ anywhere.
     shipped = sum(done.splits[split] for split in TESTS)
     assert done.exact >= shipped
+    if same_kernels() and torch.__version__.startswith("2.13."):
+        # So the clips were made; another torch may round otherwise.
+        assert done.near == 0
     again = store.unpack(TRACK, to=clips.folder, verify=True)
     assert (again.written, again.exact) == (0, done.exact)
 

@@ -48,6 +48,23 @@ def share_cores() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
+def same_kernels() -> dict[str, str]:
+    """The environment in which sums come out alike on every x86 processor, to the last bit.
+
+    Libraries choose their kernels by the processor, and those for wider registers add up in another
+    order. All have some for AVX2, which polars asks for in any case. Each reads its variable when
+    it is loaded: torch's own kernels, oneDNN's, numpy's OpenBLAS, ctranslate2.
+    """
+    if platform.machine() not in {"x86_64", "AMD64"}:
+        return {}
+    return {
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "OPENBLAS_CORETYPE": "Haswell",
+        "CT2_FORCE_CPU_ISA": "AVX2",
+    }
+
+
 def require_baseline() -> None:
     """Make sure that what the baselines need is installed.
 

@@ -1,19 +1,29 @@
 """`cfbench mini`: how the embedded track is made. Users of the track need none of it."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cfbench.environment import same_kernels
+
 if TYPE_CHECKING:
     from cfbench.cli.progress import Bar
 
 app = typer.Typer(
-    help="Make the embedded track anew: speech, codecs, clips. For its makers.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+
+
+@app.callback()
+def same_on_all_processors() -> None:
+    """Make the embedded track anew: speech, codecs, clips. For its makers."""
+    # Before torch and numpy are loaded; the processes that train inherit it.
+    os.environ.update(same_kernels())
+
 
 Corpus = Annotated[Path, typer.Option(help="The corpus' folder.")]
 Work = Annotated[Path, typer.Option(help="The folder of trained codecs.")]

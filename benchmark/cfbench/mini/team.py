@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import IO, Any
 
+from cfbench.environment import same_kernels
 from cfbench.errors import CfbenchError
 
 
@@ -96,7 +97,7 @@ _SERVE = "from cfbench.mini.resynthesis import serve; serve()"
 
 
 def _surroundings() -> dict[str, str]:
-    """The environment of a process that makes clips: what this one can import, one thread."""
+    """What this process can import, one thread, and kernels that make the same clips anywhere."""
     path = os.pathsep.join(place for place in sys.path if place)
     calm = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
-    return {**os.environ, **calm, "PYTHONPATH": path}
+    return {**os.environ, **calm, **same_kernels(), "PYTHONPATH": path}
