@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cfbench.environment import same_kernels
+from cfbench.environment import same_kernels, share_cores
 
 if TYPE_CHECKING:
     from cfbench.cli.progress import Bar
@@ -19,10 +19,11 @@ app = typer.Typer(
 
 
 @app.callback()
-def same_on_all_processors() -> None:
+def settle() -> None:
     """Make the embedded track anew: speech, codecs, clips. For its makers."""
     # Before torch and numpy are loaded; the processes that train inherit it.
     os.environ.update(same_kernels())
+    share_cores()
 
 
 Corpus = Annotated[Path, typer.Option(help="The corpus' folder.")]
