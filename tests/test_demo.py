@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from cfbench import api
+from cfbench.compare import TaskDifference, compare
 from cfbench.scorecard import read_scorecard
 from cfbench.tasks import find_track
 
@@ -81,6 +83,35 @@ def test_baselines_know_more_than_nothing_in_domain_and_not_all_out_of_it(demo, 
         assert lost.number.interval.low > 0
         _, outside, _ = scores(folder, system, task_id, "ood")
         assert outside < 0.9
+
+
+@pytest.fixture(scope="module")
+def neural_against_classical(demo) -> dict[tuple[str, str], TaskDifference]:
+    """Paired, by task and split; above 0 is better."""
+    classical, neural = (
+        demo[0] / "runs" / system / "predictions.parquet"
+        for system in ("log-mel-logistic-mini", "wav2vec2-aasist-mini")
+    )
+    protocol = api.read_protocol(None, "codecfake-mini")
+    answers = [
+        api.read_both(path, protocol, "codecfake-mini", None, None, "auto", False, False)[0]
+        for path in (neural, classical)
+    ]
+    return {(row.task, row.split): row for row in compare(*answers, protocol).tasks}
+
+
+@pytest.mark.parametrize("task_id", ["vq", "aux", "dec"])
+def test_the_neural_baseline_is_the_classical_ones_equal_in_domain(
+    neural_against_classical, task_id
+):
+    row = neural_against_classical[task_id, "id"]
+    assert row.a > row.b - 0.01
+    assert row.high > 0
+
+
+def test_the_neural_baseline_is_above_the_classical_one_on_unseen_codecs(neural_against_classical):
+    above = [task for task in ("vq", "aux", "dec") if neural_against_classical[task, "ood"].low > 0]
+    assert len(above) >= 2, above
 
 
 def test_its_numbers_are_those_of_the_card(demo):
