@@ -49,7 +49,7 @@ def share_cores() -> None:
 
 
 def same_kernels() -> dict[str, str]:
-    """The environment in which sums come out alike on every x86 processor, to the last bit.
+    """The environment in which sums come out alike on x86 processors, but for few convolutions.
 
     Libraries choose their kernels by the processor, and those for wider registers add up in another
     order. All have some for AVX2, which polars asks for in any case. Each reads its variable when
