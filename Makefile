@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 TORCH ?= torch==2.13.0
 # Processes that run tests, one a core.
 WORKERS ?= 2
-PYTEST = $(BIN)/pytest -n $(WORKERS) --dist loadgroup
+PYTEST = $(BIN)/pytest -n $(WORKERS) --no-loadscope-reorder
 EXAMPLE := tasks/example/predictions.csv
 
 .PHONY: demo test perf format clean

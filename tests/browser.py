@@ -120,8 +120,9 @@ class Browser:
     @contextmanager
     def again(self, page: Page, address: str) -> Iterator[Page]:
         """A page that is open already, at another address: quicker, and watched alike."""
-        self.requests, self.faults = [], []
         page.goto("about:blank")
+        # What the page that was left says of its broken connections is no fault of this one.
+        self.requests, self.faults = [], []
         page.goto(address)
         yield page
         self._look(page)
