@@ -190,7 +190,7 @@ def find_clips(
         CfbenchError: A folder is not there or cannot be listed, an utt_id leads out of it, or an
             utterance has more than one file.
     """
-    _check_folders(folders)
+    check_folders(folders)
     wanted = _group_by_subfolder(utt_ids)
     # The same folder may be given twice, by two names.
     roots = {(folder / part).resolve(): folder / part for folder in folders for part in below}
@@ -385,7 +385,12 @@ def _check_samples(path: Path, mono: NDArray[np.float32], asked: int, rate: int)
         )
 
 
-def _check_folders(folders: Sequence[Path]) -> None:
+def check_folders(folders: Sequence[Path]) -> None:
+    """Make sure that folders of clips are there.
+
+    Raises:
+        CfbenchError: Those that are not, all at once.
+    """
     problems = [
         Problem(
             f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}",

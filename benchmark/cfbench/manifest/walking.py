@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cfbench.errors import CfbenchError, Problem
+from cfbench.audio import check_folders
+from cfbench.errors import CfbenchError
 from cfbench.manifest.headers import SUFFIXES
 
 _TELL_EVERY = 20_000
@@ -122,16 +123,7 @@ def _is_inside(target: str, roots: Sequence[str]) -> bool:
 
 
 def _check(roots: Sequence[Path]) -> None:
-    problems = [
-        Problem(
-            f"{root}: {'not a folder' if root.exists() else 'no such folder'}",
-            "name a folder that holds clips",
-        )
-        for root in roots
-        if not root.is_dir()
-    ]
-    if problems:
-        raise CfbenchError.of(problems)
+    check_folders(roots)
     real = [os.path.realpath(root) for root in roots]
     for one in range(len(real)):
         for two in range(len(real)):
