@@ -110,8 +110,9 @@ class Clips(Dataset[tuple[int, NDArray[np.float32] | Problem]]):
         return row, fit_window(speech[start:], how.crop)
 
     def _cut(self, speech: NDArray[np.float32]) -> NDArray[np.float32]:
-        windows = spread_windows(speech, self.samples, self.windows)
-        return windows[0] if self.windows == 1 else windows
+        if self.windows == 1:
+            return fit_window(speech, self.samples)
+        return spread_windows(speech, self.samples, self.windows)
 
 
 def load(
