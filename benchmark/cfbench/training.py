@@ -386,8 +386,8 @@ class _Run:
         ended = sum("dev_loss" in line for line in self.curves.lines)
         return ended < self.step // self.epoch_steps
 
-    def _said_of_best(self) -> str:
-        return json.dumps({**(self.best or {}), "steps": self.steps, "digest": self.digest}) + "\n"
+    def _of_best(self) -> dict[str, Any]:
+        return {**(self.best or {}), "steps": self.steps, "digest": self.digest}
 
     def _is_finished(self, final: Path) -> bool:
         """Whether a model is there without the checkpoint that it came from, which may be removed.
@@ -412,7 +412,7 @@ class _Run:
     def _finish(self, final: Path) -> None:
         """Make `model/` of the best epoch, unless it is; what it is made of may be gone then."""
         assert self.best is not None  # noqa: S101  # an epoch has ended
-        said, note = self._said_of_best(), self.folder / "best.json"
+        said, note = json.dumps(self._of_best()) + "\n", self.folder / "best.json"
         best = self._epoch_folder(int(self.best["epoch"]))
         if final.is_dir() and self._is_of_best(note):
             # A longer run may have found nothing better than the shorter one before it.
@@ -436,8 +436,7 @@ class _Run:
             told = json.loads(note.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return False
-        wanted = json.loads(self._said_of_best())
-        return isinstance(told, dict) and told | {"steps": self.steps} == wanted
+        return isinstance(told, dict) and told | {"steps": self.steps} == self._of_best()
 
 
 def _accelerator(how: Training, folder: Path, cpu: bool) -> Any:
