@@ -269,6 +269,17 @@ class TestMaterial:
         with pytest.raises(CfbenchError, match="no recording"):
             Segments(material(), ["c"], 4000, 0)
 
+    def test_a_voice_is_heard_in_another_length_and_in_recordings_that_have_it(self) -> None:
+        pcm = np.repeat(np.arange(3, dtype=np.int16), [16000, 16000, 4000])
+        starts = np.array([0, 16000, 32000, 36000])
+        segments = Segments(Material(pcm, starts, np.array(["a", "b", "b"])), (), 2000, 0)
+        heard = segments.of_same_voice(np.array([0, 1, 2] * 9), 8000)
+        assert heard.shape == (27, 8000)
+        # The voice of 2, which is too short, is heard in 1.
+        assert (heard == np.array([0, 1, 1] * 9, np.float32)[:, None] / 32768).all()
+        with pytest.raises(CfbenchError, match="no recording of a is longer than 16000 samples"):
+            segments.of_same_voice(np.array([0]), 16000)
+
     def test_features_are_those_of_the_same_time(self) -> None:
         told = material()
         ramp = np.tile(np.arange(50, dtype=np.float32), 6)[:, None]
@@ -298,6 +309,21 @@ class TestTraining:
         assert set(told[0]) == {"commitment", "spectral", "wave"} | extra
         for name in extra:
             assert told[-1][name] < told[0][name]
+
+    def test_the_voice_s_layers_learn_at_a_rate_of_their_own(self) -> None:
+        def trained(rate: float) -> dict[str, torch.Tensor]:
+            settings = config("svq", "disent", steps=1, learning_rate=0.1, voice_rate=rate)
+            return train(settings, material()).state_dict()
+
+        torch.manual_seed(0)
+        first = Codec(config("svq", "disent")).state_dict()
+        slow, fast = trained(1), trained(100)
+        for name in slow:
+            if name.startswith("voice."):
+                moved = [(one[name] - first[name]).abs().mean() for one in (slow, fast)]
+                assert moved[1] > 5 * moved[0] > 0
+            else:
+                assert torch.equal(slow[name], fast[name])
 
     def test_encoder_and_decoder_are_taken_over(self) -> None:
         start = train(config("sq", unquantised=60), material())

@@ -20,10 +20,6 @@ from cfbench.errors import CfbenchError
 GLOBAL_DIM = 24
 """Numbers of the code that a disentangling codec keeps of the whole clip, 8 levels each."""
 _GLOBAL_LEVELS = 8
-_SPREAD = 0.6
-"""Deviation of a disentangling codec's numbers before finite scalars bound them. Bounding bends
-what is spread wider: mean and deviation would tell one voice's distribution from another's again.
-"""
 
 
 class Coded(NamedTuple):
@@ -93,7 +89,7 @@ class Codec(nn.Module):
         if self.voice is not None:
             x = fn.instance_norm(x)
             if self.config.quantizer.kind == "scalar":
-                x = x * _SPREAD
+                x = x * self.config.quantizer.spread
         return x
 
     def encode(self, waves: Tensor) -> Coded:

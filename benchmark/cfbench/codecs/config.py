@@ -41,6 +41,9 @@ class Quantizer(_Part):
         codebooks: Of residual quantisation.
         size: Entries of a codebook.
         levels: Of each scalar.
+        spread: Deviation of a disentangling codec's numbers before finite scalars bound them.
+            Bounding bends what is spread wider: mean and deviation would tell one voice's
+            distribution from another's again.
     """
 
     kind: Literal["residual", "single", "scalar"]
@@ -48,6 +51,7 @@ class Quantizer(_Part):
     codebooks: int = Field(default=1, ge=1)
     size: int = Field(default=256, ge=2)
     levels: int = Field(default=7, ge=2)
+    spread: float = Field(default=0.6, gt=0)
 
     @property
     def bits(self) -> float:
@@ -99,6 +103,8 @@ class Training(_Part):
         seed: Of everything random.
         semantic: Weight of the distillation loss.
         speaker: Weight of the losses that put the voice into the global code.
+        voice_segment: Samples in which the voice is heard; 0 for as many as a segment has.
+        voice_rate: How many times as fast as the rest the layers that code the voice learn.
     """
 
     start: str = ""
@@ -111,6 +117,8 @@ class Training(_Part):
     seed: int = 0
     semantic: float = Field(default=6.0, ge=0)
     speaker: float = Field(default=3.0, ge=0)
+    voice_segment: int = Field(default=0, ge=0)
+    voice_rate: float = Field(default=1.0, gt=0)
 
 
 class CodecConfig(_Part):

@@ -110,25 +110,34 @@ class Segments:
         room = np.diff(self.material.starts)[recordings] - self.length
         return recordings, self.rng.integers(0, room + 1)
 
-    def of_same_voice(self, recordings: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
-        """For each recording another of its voice, and an offset in it."""
-        voices = self.material.voices
-        others = np.array(
-            [
-                self.rng.choice(self.recordings[voices[self.recordings] == voices[one]])
-                for one in recordings
-            ]
-        )
-        room = np.diff(self.material.starts)[others] - self.length
-        return others, self.rng.integers(0, room + 1)
+    def of_same_voice(self, recordings: NDArray[np.int64], length: int) -> NDArray[np.float32]:
+        """For each recording a part of another of its voice: (count, length).
+
+        Raises:
+            CfbenchError: All recordings of a voice are too short.
+        """
+        voices, sizes = self.material.voices, np.diff(self.material.starts)
+        usable = self.recordings[sizes[self.recordings] > length]
+        others = []
+        for one in recordings:
+            of_voice = usable[voices[usable] == voices[one]]
+            if not len(of_voice):
+                raise CfbenchError(f"no recording of {voices[one]} is longer than {length} samples")
+            others.append(self.rng.choice(of_voice))
+        chosen = np.array(others)
+        return self._waves(chosen, self.rng.integers(0, sizes[chosen] - length + 1), length)
 
     def waves(
         self, recordings: NDArray[np.int64], offsets: NDArray[np.int64]
     ) -> NDArray[np.float32]:
         """Their samples: (count, length)."""
+        return self._waves(recordings, offsets, self.length)
+
+    def _waves(
+        self, recordings: NDArray[np.int64], offsets: NDArray[np.int64], length: int
+    ) -> NDArray[np.float32]:
         starts = self.material.starts[recordings] + offsets
-        index = starts[:, None] + np.arange(self.length)
-        return as_samples(self.material.pcm[index])
+        return as_samples(self.material.pcm[starts[:, None] + np.arange(length)])
 
     def features(
         self, recordings: NDArray[np.int64], offsets: NDArray[np.int64], frames: int, hop: int

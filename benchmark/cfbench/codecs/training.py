@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch.nn import functional as fn
 
 from cfbench.codecs.blocks import Block
 from cfbench.codecs.codec import GLOBAL_DIM, Codec, round_to_half
-from cfbench.codecs.config import CodecConfig
+from cfbench.codecs.config import CodecConfig, Training
 from cfbench.codecs.losses import SpectralLoss
 from cfbench.codecs.material import Material, Segments
 from cfbench.errors import CfbenchError
@@ -99,7 +100,7 @@ def train(
     spectral = SpectralLoss()
     parameters = [*codec.parameters(), *(heads.parameters() if heads else ())]
     optimiser = torch.optim.AdamW(
-        parameters, settings.learning_rate, betas=(0.8, 0.99), weight_decay=1e-4
+        _at_their_rates(codec, parameters, settings), betas=(0.8, 0.99), weight_decay=1e-4
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: _rate(step, settings.steps)
@@ -140,6 +141,21 @@ def write_curve(path: Path) -> Callable[[int, dict[str, float]], None]:
 def _rate(step: int, steps: int) -> float:
     warm = min(1.0, (step + 1) / 200)
     return warm * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * step / steps)))
+
+
+def _at_their_rates(
+    codec: Codec, parameters: list[nn.Parameter], settings: Training
+) -> list[dict[str, Any]]:
+    """Groups for an optimiser; the layers that code the voice are one of their own."""
+    rate = settings.learning_rate
+    if codec.voice is None:
+        return [{"params": parameters, "lr": rate}]
+    voice = list(codec.voice.parameters())
+    known = set(map(id, voice))
+    return [
+        {"params": [one for one in parameters if id(one) not in known], "lr": rate},
+        {"params": voice, "lr": rate * settings.voice_rate},
+    ]
 
 
 def _take_over(codec: Codec, start: Codec) -> None:
@@ -183,7 +199,8 @@ def _losses(
     voice = None
     if codec.voice is not None:
         # The voice is heard elsewhere, so that its code holds nothing of what is said here.
-        others = segments.waves(*segments.of_same_voice(recordings))
+        length = (config.training.voice_segment or config.training.segment) // config.hop
+        others = segments.of_same_voice(recordings, length * config.hop)
         voice = codec.voice_code(codec.features(_with_noise(segments, others)))
     decoded = codec.decode(values, voice)
     losses["spectral"] = spectral(decoded, waves)
