@@ -184,10 +184,9 @@ def test_no_clip_of_the_tests_is_nearly_one_of_training(clips, protocol, held_ba
 
 # Shortcuts.
 
-ALLOWED = {"loudness": 0.2, "silence": 0.2, "bandwidth": 0.35}
+ALLOWED = {"loudness": 0.15, "bandwidth": 0.35}
 """How much macro-F1 a shortcut may give beyond a model that is shown shuffled labels; 0.1 where it
-does not stand here. These three hold something of the codec itself: crest factor, how it decodes
-pauses, how dull it is."""
+does not stand here. These two hold something of the codec itself: crest factor, how dull it is."""
 
 
 def _features(name: str, clips: Pcm, utt_ids: list[str]) -> np.ndarray:
@@ -261,16 +260,13 @@ def test_objectives_left_their_mark_on_the_codes(vq, dec):
     none, sem, disent = (_cell(vq, dec, aux) for aux in ("none", "sem", "disent"))
     assert sem["coarse_teacher_r2"] > none["coarse_teacher_r2"] + 0.05
     assert disent["speaker_in_content"] < none["speaker_in_content"] - 0.1
-    # Always naming the commonest speaker is right in 15 %.
-    assert disent["speaker_in_voice"] > 0.25
-    if (vq, dec) != ("sq", "time"):
-        # There the content keeps more of the voice than the clip's code has; docs/mini.md says so.
-        assert disent["speaker_in_voice"] > disent["speaker_in_content"]
+    # Always naming the commonest speaker is right in 15 %; the standard error is about 3.
+    assert disent["speaker_in_voice"] > disent["speaker_in_content"] + 0.1
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dec", ["time", "freq"])
-def test_a_disentangled_code_holds_the_speaker_and_the_content_less_of_it(dec, clips, protocol):
+@pytest.mark.parametrize(("vq", "dec"), [("mvq", "freq"), ("svq", "time"), ("sq", "time")])
+def test_a_disentangled_code_holds_the_speaker_and_the_content_less_of_it(vq, dec, clips, protocol):
     rows = protocol.filter((pl.col("split") == "train") & (pl.col("bin") == "bonafide"))
     rows = rows.sort("utt_id")
     speakers = rows["speaker"].to_list()
@@ -281,7 +277,7 @@ def test_a_disentangled_code_holds_the_speaker_and_the_content_less_of_it(dec, c
         return speaker_probe(stacked[::2], speakers[::2], stacked[1::2], speakers[1::2])
 
     content, voice = {}, []
-    for name in (f"svq-none-{dec}", f"svq-disent-{dec}"):
+    for name in (f"{vq}-none-{dec}", f"{vq}-disent-{dec}"):
         codec = load_codec(ROOT / "codecs" / f"{name}.toml")
         vectors = []
         for wave in waves:
@@ -291,5 +287,5 @@ def test_a_disentangled_code_holds_the_speaker_and_the_content_less_of_it(dec, c
             if of_clip is not None:
                 voice.append(of_clip[0].numpy())
         content[name] = told(vectors)
-    assert content[f"svq-disent-{dec}"] < content[f"svq-none-{dec}"] - 0.1
-    assert told(voice) > content[f"svq-disent-{dec}"] + 0.1
+    assert content[f"{vq}-disent-{dec}"] < content[f"{vq}-none-{dec}"] - 0.1
+    assert told(voice) > content[f"{vq}-disent-{dec}"] + 0.05

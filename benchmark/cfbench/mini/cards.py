@@ -235,6 +235,10 @@ def card(codec: Codec, told: Measures) -> str:
         else f"{told.speaker_in_voice:.1%}",
         "speed, one core": f"{told.real_time:.0f} times real time",
     }
+    of_clip = []
+    if config.objective == "disent":
+        heard = (config.training.voice_segment or config.training.segment) / RATE
+        of_clip = [f"- the clip's code, in training: of {heard:g} s of another recording"]
     lines = [
         f"# {config.name}",
         "",
@@ -242,6 +246,7 @@ def card(codec: Codec, told: Measures) -> str:
         "",
         f"- frames: {RATE / config.hop:g} a second; {quantised}",
         f"- decoder: {config.decoder.kind}",
+        *of_clip,
         f"- trained from `{config.training.start}` for {config.training.steps:,} steps of "
         f"{config.training.batch} half seconds on one core of a CPU, without a discriminator; "
         f"voices: {voices}",
