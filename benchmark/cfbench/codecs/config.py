@@ -120,6 +120,11 @@ class Training(_Part):
     voice_segment: int = Field(default=0, ge=0)
     voice_rate: float = Field(default=1.0, gt=0)
 
+    @property
+    def voice_samples(self) -> int:
+        """Samples in which the voice is heard."""
+        return self.voice_segment or self.segment
+
 
 class CodecConfig(_Part):
     """A codec.
@@ -160,6 +165,10 @@ class CodecConfig(_Part):
         """Its classes: vq, aux, dec."""
         vq = {"residual": "mvq", "single": "svq", "scalar": "sq"}[self.quantizer.kind]
         return vq, self.objective, self.decoder.domain
+
+    def whole_frames(self, samples: int) -> int:
+        """As many samples as make whole frames, and no more than these."""
+        return samples // self.hop * self.hop
 
     @property
     def kilobits(self) -> float:

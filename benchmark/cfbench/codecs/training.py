@@ -93,7 +93,7 @@ def train(
     if start is not None:
         _take_over(codec, start)
     # Padded by the codec only at a clip's end: segments are whole frames.
-    length = settings.segment // config.hop * config.hop
+    length = config.whole_frames(settings.segment)
     segments = Segments(material, settings.voices, length, settings.seed)
     heads = _heads(config, material)
     targets = material.voice_targets()
@@ -199,8 +199,8 @@ def _losses(
     voice = None
     if codec.voice is not None:
         # The voice is heard elsewhere, so that its code holds nothing of what is said here.
-        length = (config.training.voice_segment or config.training.segment) // config.hop
-        others = segments.of_same_voice(recordings, length * config.hop)
+        length = config.whole_frames(config.training.voice_samples)
+        others = segments.of_same_voice(recordings, length)
         voice = codec.voice_code(codec.features(_with_noise(segments, others)))
     decoded = codec.decode(values, voice)
     losses["spectral"] = spectral(decoded, waves)

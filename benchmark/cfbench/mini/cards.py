@@ -237,7 +237,7 @@ def card(codec: Codec, told: Measures) -> str:
     }
     of_clip = []
     if config.objective == "disent":
-        heard = (config.training.voice_segment or config.training.segment) / RATE
+        heard = config.training.voice_samples / RATE
         of_clip = [f"- the clip's code, in training: of {heard:g} s of another recording"]
     lines = [
         f"# {config.name}",
