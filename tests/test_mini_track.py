@@ -265,7 +265,8 @@ def test_objectives_left_their_mark_on_the_codes(vq, dec):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("vq", "dec"), [("mvq", "freq"), ("svq", "time"), ("sq", "time")])
+@pytest.mark.parametrize("dec", ["time", "freq"])
+@pytest.mark.parametrize("vq", ["mvq", "svq", "sq"])
 def test_a_disentangled_code_holds_the_speaker_and_the_content_less_of_it(vq, dec, clips, protocol):
     rows = protocol.filter((pl.col("split") == "train") & (pl.col("bin") == "bonafide"))
     rows = rows.sort("utt_id")
@@ -288,4 +289,4 @@ def test_a_disentangled_code_holds_the_speaker_and_the_content_less_of_it(vq, de
                 voice.append(of_clip[0].numpy())
         content[name] = told(vectors)
     assert content[f"{vq}-disent-{dec}"] < content[f"{vq}-none-{dec}"] - 0.1
-    assert told(voice) > content[f"{vq}-disent-{dec}"] + 0.05
+    assert told(voice) > content[f"{vq}-disent-{dec}"] + 0.1
