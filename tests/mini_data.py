@@ -17,7 +17,9 @@ CODECS = {"rvq": ("mvq", "none", "time"), "scalar": ("sq", "sem", "freq")}
 STEPS = {"rvq": 12, "scalar": 25}
 LICENCES = {"train": "GPL-2.0", "dev": "CC-BY-3.0", "id": "GPL-2.0", "ood": "CC-BY-3.0"}
 SIZES = {"train": 4, "dev": 2, "id": 4, "ood": 4}
-MAKERS = store.Makers("tiny_codecs:load", "tiny_codecs:finish", "tiny_codecs:hear")
+MAKERS = store.Makers(
+    "tiny_codecs:load", "tiny_codecs:hear", "tiny_codecs:finish", "tiny_codecs:channel"
+)
 
 TRACK = """\
 name = "made-up-mini"
@@ -63,6 +65,11 @@ class Mini(NamedTuple):
         """The track, as it is on the disk now."""
         find_track.cache_clear()
         return find_track(str(self.toml))
+
+    def pack(self, out: Path | None = None, rows: pl.DataFrame | None = None) -> None:
+        """Pack the clips, again or into another folder."""
+        rows = self.rows if rows is None else rows
+        pack(rows, self.clips, self.licences, out or self.root, channel=tiny_codecs.channel)
 
     def ids(self, *splits: str) -> set[str]:
         return set(self.rows.filter(pl.col("split").is_in(splits))["utt_id"])
@@ -158,9 +165,10 @@ def make(folder: Path, sizes: dict[str, int] = SIZES, seconds: float = 0.3) -> M
                 rows.append((utt_id, split, codec, group, "spoof", *labels, *said))
     columns = ("utt_id", "split", "source", "group", "bin", "vq", "aux", "dec", "speaker")
     frame = pl.DataFrame(rows, schema=[*columns, "held_back", "licence"], orient="row")
-    pack(frame, clips, licences, root)
     (folder / "made-up-mini.toml").write_text(TRACK)
-    return Mini(folder / "made-up-mini.toml", root, frame, clips, licences)
+    mini = Mini(folder / "made-up-mini.toml", root, frame, clips, licences)
+    mini.pack()
+    return mini
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -55,7 +55,7 @@ def test_what_is_within_tolerance_is_said_to_be(run_cli, mini, tmp_path, monkeyp
     told = run_cli("data", "mini", "--track", mini.toml, "--to", tmp_path / "near")
     mini_data.write_codecs(mini.root)
     assert told.code == 0
-    assert "30 to the bit, 12 within 1 dB of their fingerprint" in told.out
+    assert "30 to the bit, 12 within 0.1 dB of their fingerprint" in told.out
 
 
 @pytest.mark.parametrize(

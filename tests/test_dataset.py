@@ -12,6 +12,7 @@ import cfbench
 import mini_data
 import speech
 import test_own_tasks
+import tiny_codecs
 from cfbench import CfbenchError, load_dataset, read_audio, read_protocol
 from cfbench.audio import fit_window
 from cfbench.dataset import Windows
@@ -48,7 +49,8 @@ def test_a_split_is_a_dataset_with_classes_and_paths(mini, split):
         assert tuple(feature.names) == task.class_names
         assert [feature.int2str(code) for code in data[task_id]] == truth[task_id].to_list()
     for row in data:
-        pcm = read_pcm(mini.clips / f"{row['utt_id']}.flac")
+        utt_id = row["utt_id"]
+        pcm = tiny_codecs.channel(read_pcm(mini.clips / f"{utt_id}.flac"), utt_id)
         assert row["audio"]["bytes"] is None
         heard = read_audio(row)
         assert heard.dtype == np.float32

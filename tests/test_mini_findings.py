@@ -1,5 +1,6 @@
 """The report of findings, and the pictures."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +8,15 @@ import polars as pl
 import pytest
 
 import cfbench
+import mini_data
 from cfbench import CfbenchError
-from cfbench.mini import figures, findings
+from cfbench.mini import figures, findings, levels, store
+from cfbench.mini.pack import pack
+from cfbench.mini.resynthesis import read_pcm, write_flac
 from cfbench.protocol import shipped_protocol
 from cfbench.recipes import find_recipe
 from cfbench.scorecard import Scorecard
+from cfbench.steps import Data
 from cfbench.tasks import find_track, load_tasks
 
 
@@ -78,6 +83,27 @@ def test_every_variant_is_a_recipe_that_differs_from_the_others():
     base = find_recipe(findings.NEURAL)
     assert made["multi-aux"].training.epochs == 2
     assert made["multi-aux"].model.front_end == base.model.front_end
+
+
+@pytest.mark.slow
+def test_pauses_are_found_before_the_channel_and_cut_after_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("CFBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(store, "MAKERS", replace(mini_data.MAKERS, channel=store.MAKERS.channel))
+    made = mini_data.make(tmp_path / "mini")
+    spoken = (3000 * np.sin(np.arange(3200) / 3)).astype(np.int16)
+    write_flac(made.clips / "id-00.flac", np.concatenate([spoken, np.zeros_like(spoken), spoken]))
+    pack(made.rows, made.clips, made.licences, made.root)
+    track = made.track
+    folder = findings._silence_removed(Data(track), tmp_path / "cut")
+    assert set(mini_data.contents(folder)) == made.ids("id", "ood")
+    heard = read_pcm(store.clips_folder(track) / "id-00.flac")
+    cut = read_pcm(folder / "id-00.flac")
+    # The channel's noise hides the pause from who looks for it there.
+    assert levels.active_frames(levels.as_samples(heard)).all()
+    assert np.array_equal(cut, np.concatenate([heard[:3200], heard[6400:]]))
+    before = (folder / "id-00.flac").stat().st_mtime_ns
+    findings._silence_removed(Data(track), folder)
+    assert (folder / "id-00.flac").stat().st_mtime_ns == before
 
 
 def test_spectrograms_are_drawn(tmp_path):

@@ -1,9 +1,11 @@
 """How the embedded track is made: levels, the corpus' pins, the plan, the training of codecs."""
 
+import hashlib
 import io
 import os
 import subprocess
 import sys
+from math import comb
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +48,78 @@ def test_the_noise_floor_has_its_level_and_is_white():
     assert decibels(noise) == pytest.approx(levels.NOISE_LEVEL, abs=0.2)
     halves = np.abs(np.fft.rfft(noise))[1:].reshape(2, -1)
     assert decibels(halves[0]) == pytest.approx(decibels(halves[1]), abs=0.3)
+
+
+def through(pcm: np.ndarray, key: str) -> tuple[np.ndarray, np.ndarray]:
+    """What the channel makes of a clip without its noise, and the noise."""
+    noise = levels.channel(np.zeros_like(pcm), key).astype(int)
+    return levels.channel(pcm, key) - noise, noise
+
+
+def test_a_channel_raises_or_lowers_what_lies_above_1_khz():
+    time = np.arange(RATE) / RATE
+    gains = {}
+    for hertz in (100, 1000, 6000):
+        sine = np.round(3000 * np.sin(2 * np.pi * hertz * time)).astype(np.int16)
+        heard = [through(sine, f"x{i}")[0][100:-100] for i in range(60)]
+        gains[hertz] = np.array([decibels(one) - decibels(sine) for one in heard])
+    assert np.abs(gains[100]).max() < 0.3
+    shelf = gains[6000]
+    assert shelf.min() > -levels.CHANNEL_SHELF - 0.1
+    assert shelf.max() < levels.CHANNEL_SHELF + 0.1
+    assert np.histogram(shelf, bins=4, range=(-10, 10))[0].min() > 5
+    # Half of the amplitude there is the shelf's.
+    expected = 20 * np.log10((1 + 10 ** (shelf / 20)) / 2)
+    assert gains[1000] == pytest.approx(expected, abs=0.1)
+
+
+def test_a_channel_has_white_noise_of_a_level_that_is_drawn():
+    found = []
+    for i in range(60):
+        _, noise = through(np.zeros(RATE, np.int16), f"x{i}")
+        found.append(decibels(noise / 32768))
+        halves = np.abs(np.fft.rfft(noise))[1:].reshape(2, -1)
+        assert decibels(halves[0]) == pytest.approx(decibels(halves[1]), abs=0.8)
+    low, high = levels.CHANNEL_NOISE
+    assert low - 0.2 < min(found) < low + 2
+    assert high - 2 < max(found) < high + 0.2
+
+
+def test_a_channel_spares_peaks_and_is_what_floating_point_says():
+    rng = np.random.default_rng(1)
+    pcm = np.clip(8000 * rng.standard_normal(4000), -29000, 29000).astype(np.int16)
+    smooth = np.array([comb(36, k) for k in range(37)]) / 2**36
+    low = np.convolve(pcm, smooth, "same")
+    limited = 0
+    for i in range(20):
+        speech_only, _ = through(pcm, f"x{i}")
+        gain = 10 ** (levels.random_of(f"x{i}/channel").uniform(-10, 10) / 20)
+        expected = low + gain * (pcm - low)
+        peak = np.abs(expected).max()
+        limited += peak > 0.89 * 32768
+        expected *= min(1, 0.89 * 32768 / peak)
+        assert np.abs(speech_only).max() <= 0.89 * 32768 + 1
+        assert np.abs(speech_only - expected).max() < 4  # 1/4096 of the gain, and rounding
+    assert 3 < limited < 20
+
+
+@pytest.mark.parametrize("length", [1, 2, 36, 37, 38])
+def test_a_channel_takes_clips_of_any_length(length):
+    pcm = np.full(length, 1000, np.int16)
+    longer = np.concatenate([pcm, np.zeros(100, np.int16)])
+    speech_only = levels.channel(pcm, "x") - levels.channel(np.zeros_like(pcm), "x").astype(int)
+    expected, _ = through(longer, "x")
+    assert speech_only.shape == (length,)
+    assert np.abs(speech_only - expected[:length]).max() <= 1
+
+
+def test_a_channel_is_the_same_everywhere_and_another_for_another_name():
+    pcm = (np.arange(-20000, 20000, 7) * 1.5).astype(np.int16)
+    assert hashlib.sha256(levels.channel(pcm, "id_0001").astype("<i2").tobytes()).hexdigest() == (
+        "a4abf5c06e62bdbaa189083911270bc6898103addf6ef99476d1c5bca0f5bf28"
+    )
+    assert (levels.channel(pcm, "id_0001") == levels.channel(pcm, "id_0001")).all()
+    assert (levels.channel(pcm, "id_0002") != levels.channel(pcm, "id_0001")).mean() > 0.9
 
 
 @pytest.mark.parametrize("size", [0.001, 0.05, 0.9])

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,11 @@ import mini_data
 import speech
 import tiny_codecs
 from cfbench.errors import CfbenchError
-from cfbench.mini import fingerprints, store
+from cfbench.mini import fingerprints, levels, store
+from cfbench.mini.pack import pack
 from cfbench.mini.resynthesis import read_pcm, write_flac
 from cfbench.mini.store import unpack
+from cfbench.mini.team import Team
 from mini_data import MAKERS, Mini
 
 
@@ -42,7 +45,9 @@ def own(mini: Mini, tmp_path: Path) -> Mini:
     """A copy of what is shipped, that a test may break."""
     shutil.copytree(mini.toml.parent, tmp_path / "own")
     return mini._replace(
-        toml=tmp_path / "own" / mini.toml.name, root=tmp_path / "own" / mini.root.name
+        toml=tmp_path / "own" / mini.toml.name,
+        root=tmp_path / "own" / mini.root.name,
+        clips=tmp_path / "own" / mini.clips.name,
     )
 
 
@@ -57,7 +62,8 @@ def there(whole: Path, tmp_path: Path) -> Path:
 def test_every_clip_is_what_was_packed(mini, whole):
     assert set(mini_data.contents(whole)) == set(mini.rows["utt_id"])
     for utt_id in mini.rows["utt_id"]:
-        made, found = (read_pcm(folder / f"{utt_id}.flac") for folder in (mini.clips, whole))
+        made = tiny_codecs.channel(read_pcm(mini.clips / f"{utt_id}.flac"), utt_id)
+        found = read_pcm(whole / f"{utt_id}.flac")
         assert np.array_equal(made, found), utt_id
 
 
@@ -94,11 +100,11 @@ def test_a_split_that_is_none_is_an_error(mini, tmp_path):
         unpack(mini.track, ["tests"], tmp_path, makers=MAKERS)
 
 
-def test_the_clips_of_the_tests_need_neither_torch_nor_soundfile(mini, whole, tmp_path):
+def test_the_clips_of_the_tests_need_no_torch(mini, whole, tmp_path):
+    for name in ("torch", "soxr", "scipy", "safetensors"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('not installed')\n")
     script = (
         "import sys\n"
-        "for name in ('torch', 'soundfile', 'soxr', 'scipy', 'safetensors'):\n"
-        "    sys.modules[name] = None\n"
         "from pathlib import Path\n"
         "from cfbench.mini.store import unpack\n"
         "from cfbench.tasks import find_track\n"
@@ -106,22 +112,35 @@ def test_the_clips_of_the_tests_need_neither_torch_nor_soundfile(mini, whole, tm
         "for _ in range(2):\n"
         "    print(unpack(track, ['id', 'ood'], Path(sys.argv[2])).exact)\n"
     )
+    # With the real last step: it is what users have to install something for.
+    pack(mini.rows, mini.clips, mini.licences, tmp_path / "mini")
+    toml = tmp_path / mini.toml.name
+    toml.write_text(mini.toml.read_text())
     done = subprocess.run(
-        [sys.executable, "-c", script, mini.toml, tmp_path],
+        [sys.executable, "-c", script, toml, tmp_path / "out"],
         capture_output=True,
         text=True,
         check=False,
+        env=speech.surroundings(PYTHONPATH=str(tmp_path)),
     )
     assert (done.stdout, done.stderr) == ("24\n24\n", "")
-    expected = {utt_id: mini_data.contents(whole)[utt_id] for utt_id in mini.ids("id", "ood")}
-    assert mini_data.contents(tmp_path) == expected
+    assert set(mini_data.contents(tmp_path / "out")) == mini.ids("id", "ood")
+    for utt_id in mini.ids("id"):
+        was = levels.channel(read_pcm(mini.clips / f"{utt_id}.flac"), utt_id)
+        assert np.array_equal(read_pcm(tmp_path / "out" / f"{utt_id}.flac"), was)
 
 
 def test_what_makes_clips_and_is_not_installed_is_named(mini, tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "find_spec", lambda name: None)
-    with pytest.raises(CfbenchError, match="needs torch, safetensors, soundfile") as error:
+    monkeypatch.setattr(store, "find_spec", lambda name: name == "soundfile" or None)
+    with pytest.raises(CfbenchError, match="needs torch, safetensors") as error:
         unpack(mini.track, ["train"], tmp_path, makers=MAKERS)
     assert "pip install 'cfbench[baseline]'" in str(error.value)
+    assert not mini_data.contents(tmp_path)
+    assert unpack(mini.track, ["id"], tmp_path, makers=MAKERS).exact == 12
+    monkeypatch.setattr(store, "find_spec", lambda name: None)
+    with pytest.raises(CfbenchError, match="needs soundfile") as error:
+        unpack(mini.track, ["ood"], tmp_path, makers=MAKERS)
+    assert "pip install 'cfbench[data]'" in str(error.value)
 
 
 def flip(path: Path) -> None:
@@ -178,10 +197,10 @@ def test_clips_of_another_version_in_the_folder_are_replaced(mini, there, own):
     clips = own.toml.parent / "made"
     louder = (read_pcm(clips / "id-00.flac") // 2 * 2).astype(np.int16)
     write_flac(clips / "id-00.flac", louder)
-    mini_data.pack(own.rows, clips, own.licences, own.root)
+    own.pack()
     done = unpack(own.track, to=there, makers=MAKERS)
     assert done.written >= 1
-    assert np.array_equal(read_pcm(there / "id-00.flac"), louder)
+    assert np.array_equal(read_pcm(there / "id-00.flac"), tiny_codecs.channel(louder, "id-00"))
 
 
 SCRIPT = """
@@ -199,7 +218,7 @@ def start(mini: Mini, out: Path) -> "subprocess.Popen[str]":
     script = mini.toml.parent / "script.py"
     script.write_text(SCRIPT)
     return subprocess.Popen(
-        [sys.executable, script, mini.toml, out, MAKERS.codec, MAKERS.finish, MAKERS.hear],
+        [sys.executable, script, mini.toml, out, *asdict(MAKERS).values()],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -255,7 +274,9 @@ def test_an_interruption_keeps_what_is_done(own, tmp_path):
         unpack(own.track, to=tmp_path, watch=store.Watch(advance=advance), makers=MAKERS)
     kept = pl.read_parquet(tmp_path / ".manifest.parquet").height
     assert kept == 34
-    assert 1 <= unpack(own.track, to=tmp_path, makers=MAKERS).written <= 42 - kept
+    # What was under way when it was interrupted may have come to its end.
+    assert unpack(own.track, to=tmp_path, makers=MAKERS).written <= 42 - kept
+    assert set(mini_data.contents(tmp_path)) == set(own.rows["utt_id"])
 
 
 def test_another_platform_is_within_tolerance_and_said_to_be(own, tmp_path):
@@ -268,7 +289,12 @@ def test_another_platform_is_within_tolerance_and_said_to_be(own, tmp_path):
     assert again.difference == done.difference
 
 
-def test_other_sounds_are_an_error_that_names_them_and_are_not_kept(own, tmp_path):
+@pytest.mark.parametrize("before", [False, True])
+def test_other_sounds_are_an_error_that_names_them_and_are_not_kept(own, tmp_path, before):
+    if before:
+        # Of another version, where a clip was something else.
+        for utt_id in own.made:
+            write_flac(tmp_path / f"{utt_id}.flac", np.ones(4800, np.int16))
     mini_data.write_codecs(own.root, hum=0.05)
     with pytest.raises(CfbenchError, match="12 clips of 12 came out") as error:
         unpack(own.track, to=tmp_path, makers=MAKERS)
@@ -294,14 +320,14 @@ def test_a_codec_that_fails_is_an_error(own, tmp_path, settings, told):
 
 
 def test_a_process_that_dies_is_an_error(mini, tmp_path):
-    makers = store.Makers("tiny_codecs:die", MAKERS.finish, MAKERS.hear)
+    makers = replace(MAKERS, codec="tiny_codecs:die")
     with pytest.raises(CfbenchError, match="makes clips ended with 3: out of something"):
         unpack(mini.track, to=tmp_path, makers=makers)
 
 
 @pytest.mark.slow
 def test_a_network_makes_the_same_bytes_however_many_processes_do(own, tmp_path):
-    makers = store.Makers("tiny_codecs:load_net", MAKERS.finish, MAKERS.hear)
+    makers = replace(MAKERS, codec="tiny_codecs:load_net")
     for seed, name in enumerate(mini_data.STEPS):
         (own.root / "codecs" / f"{name}.toml").write_text(f"seed = {seed}\n")
     clips = own.toml.parent / "made"
@@ -310,7 +336,7 @@ def test_a_network_makes_the_same_bytes_however_many_processes_do(own, tmp_path)
         source = read_pcm(clips / f"{row['group']}.flac").astype(np.float32) / np.float32(32768)
         made = tiny_codecs.finish(net.resynthesise(source), row["utt_id"])
         write_flac(clips / f"{row['utt_id']}.flac", made)
-    mini_data.pack(own.rows, clips, own.licences, own.root)
+    own.pack()
     done = unpack(own.track, to=tmp_path / "two", workers=2, makers=makers)
     assert done.exact + done.near == 42
     unpack(own.track, to=tmp_path / "one", workers=1, makers=makers)
@@ -360,7 +386,27 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "clips exchanged": (
         lambda root: rewrite(root / "clips" / "GPL-2.0" / "test.parquet", swap),
-        "is not what its digest says: id-00",
+        "12 clips are not what their digests say: id-00",
+    ),
+    "clip empty": (
+        lambda root: rewrite(
+            root / "clips" / "GPL-2.0" / "test.parquet",
+            lambda f: f.with_columns(
+                flac=pl.when(pl.col("utt_id") == "id-00").then(None).otherwise("flac")
+            ),
+        ),
+        "1 clip is not what its digest says: id-00",
+    ),
+    "clip cut short": (
+        lambda root: rewrite(
+            root / "clips" / "GPL-2.0" / "sources.parquet",
+            lambda f: f.with_columns(
+                flac=pl.when(pl.col("utt_id") == "train-00")
+                .then(pl.col("flac").bin.slice(0, 999))
+                .otherwise("flac")
+            ),
+        ),
+        "1 clip is not what its digest says: train-00",
     ),
     "clip twice": (
         lambda root: shutil.copy(
@@ -394,6 +440,26 @@ def test_what_is_shipped_and_damaged_is_an_error(own, tmp_path, way):
     assert told in str(error.value)
 
 
+def test_a_source_that_was_damaged_after_it_was_unpacked_is_told_from_a_codec_that_errs(own, there):
+    made = sorted(own.made & own.ids("train"))
+    for utt_id in made:
+        (there / f"{utt_id}.flac").unlink()
+    rewrite(own.root / "clips" / "GPL-2.0" / "sources.parquet", swap)
+    with pytest.raises(CfbenchError, match="4 clips are not what their digests say: train-00"):
+        unpack(own.track, to=there, makers=MAKERS)
+
+
+@pytest.mark.parametrize("error", [CfbenchError("a table", "a hint"), MemoryError(), KeyError(1)])
+def test_jobs_that_cannot_be_had_are_an_error_and_nobody_waits(error):
+    def jobs():
+        yield from ()
+        raise error
+
+    with pytest.raises(type(error)) as raised:
+        Team(2).work(jobs(), 5, lambda answer: None)
+    assert raised.value is error
+
+
 def test_a_damaged_table_is_found_whatever_byte_it_is(own, tmp_path):
     path = own.root / "clips" / "GPL-2.0" / "test.parquet"
     sound, rng = path.read_bytes(), random.Random(3)
@@ -410,9 +476,8 @@ def test_a_damaged_table_is_found_whatever_byte_it_is(own, tmp_path):
         # What a reader does not look at may differ; the clips may not.
         good += 1
         for utt_id, flac in mini_data.contents(out).items():
-            assert np.array_equal(
-                read_pcm(out / f"{utt_id}.flac"), read_pcm(own.clips / f"{utt_id}.flac")
-            )
+            was = tiny_codecs.channel(read_pcm(own.clips / f"{utt_id}.flac"), utt_id)
+            assert np.array_equal(read_pcm(out / f"{utt_id}.flac"), was)
             assert flac
     assert good < 25
 
@@ -458,18 +523,18 @@ def noisy(seed: int = 1, seconds: float = 1.0) -> np.ndarray:
     return tiny_codecs.finish(speech.utterance(seed, seconds), "x")
 
 
-def test_a_fingerprint_has_a_byte_for_each_band_and_tenth_of_a_second():
+def test_a_fingerprint_has_a_byte_for_each_band_and_frame():
     pcm = noisy()
     said = np.frombuffer(fingerprints.fingerprint(pcm), np.uint8).reshape(-1, 16)
-    assert said.shape == (10, 16)
-    assert len(fingerprints.fingerprint(pcm[: 1600 * 3 + 1])) == 4 * 16
+    assert said.shape == (3, 16)
+    assert len(fingerprints.fingerprint(pcm[: 6400 * 2 + 1])) == 3 * 16
     # A sine of full scale: 0 dB, 160 half-dB steps above the floor, in the band it is in.
-    sine = np.round(32767 * np.sin(2 * np.pi * 1000 * np.arange(1600) / 16000)).astype(np.int16)
+    sine = np.round(32767 * np.sin(2 * np.pi * 1000 * np.arange(6400) / 16000)).astype(np.int16)
     bands = np.frombuffer(fingerprints.fingerprint(sine), np.uint8)
     assert 150 <= bands.max() <= 163
     half = np.frombuffer(fingerprints.fingerprint((sine // 2).astype(np.int16)), np.uint8)
     assert bands.max() - half.max() == pytest.approx(12, abs=1)
-    assert not any(fingerprints.fingerprint(np.zeros(1600, np.int16)))
+    assert not any(fingerprints.fingerprint(np.zeros(6400, np.int16)))
 
 
 def test_the_tolerance_tells_rounding_from_another_sound():
@@ -484,3 +549,18 @@ def test_the_tolerance_tells_rounding_from_another_sound():
     for other in (noisy(2), (0.7 * pcm).astype(np.int16), np.roll(pcm, 2000)):
         assert fingerprints.compare(other, expected)[0] == "off"
     assert fingerprints.compare(pcm[:-1], expected) == ("off", float("inf"))
+    exact_only = replace(expected, fingerprint=None)
+    assert fingerprints.compare(pcm, exact_only) == ("exact", 0.0)
+    assert fingerprints.compare(rounded, exact_only) == ("off", float("inf"))
+
+
+def test_clips_are_had_as_they_are_shipped(mini, whole):
+    wanted = {*sorted(mini.ids("id"))[:2], "train-01"}
+    found = store.shipped_clips(mini.track, wanted)
+    assert set(found) == wanted
+    for utt_id, pcm in found.items():
+        assert np.array_equal(pcm, read_pcm(mini.clips / f"{utt_id}.flac"))
+        assert not np.array_equal(pcm, read_pcm(whole / f"{utt_id}.flac"))
+    made = min(mini.made)
+    with pytest.raises(CfbenchError, match=f"1 clip is not shipped: {made}"):
+        store.shipped_clips(mini.track, [made])

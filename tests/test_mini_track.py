@@ -165,28 +165,31 @@ def _alike(probes: list[np.ndarray], known: list[np.ndarray], shift: int) -> np.
 
 
 @pytest.mark.slow
-def test_no_clip_of_the_tests_is_nearly_one_of_training(clips, protocol, held_back):
+def test_no_clip_of_the_tests_is_nearly_one_of_training(protocol, held_back):
     known = protocol.filter(~pl.col("split").is_in(TESTS) & (pl.col("bin") == "bonafide"))
     public = protocol.filter(pl.col("split").is_in(TESTS))
-    learnt = [_heard(clips.of(utt_id)) for utt_id in known["utt_id"]]
-    asked = [_heard(clips.of(u)) for u in (*public["utt_id"], *held_back["utt_id"])]
+    tested = [*public["utt_id"], *held_back["utt_id"]]
+    # Before the channel, whose noise would hide what is alike.
+    shipped = store.shipped_clips(TRACK, [*known["utt_id"], *tested])
+    learnt = [_heard(shipped[utt_id]) for utt_id in known["utt_id"]]
+    asked = [_heard(shipped[utt_id]) for utt_id in tested]
     # Half a second in either direction finds a recording that was cut elsewhere.
     highest = float(_alike(asked, learnt, 25).max())
     # What it would find: the same recording, cut 0.2 s later, quieter, under another noise.
     twins = []
     for utt_id in known["utt_id"][:40]:
-        pcm = levels.uncover(clips.of(utt_id), utt_id)[3200:]
+        pcm = levels.uncover(shipped[utt_id], utt_id)[3200:]
         twin = levels.cover((0.7 * pcm).astype(np.int16), "another")
         twin = np.concatenate([twin, levels.cover(np.zeros(3200, np.int16), "more")])
-        twins.append(float(_alike([_heard(twin)], [_heard(clips.of(utt_id))], 25).max()))
+        twins.append(float(_alike([_heard(twin)], [_heard(shipped[utt_id])], 25).max()))
     assert highest < 0.9 < np.quantile(twins, 0.05), (highest, sorted(twins)[:3])
 
 
 # Shortcuts.
 
-ALLOWED = {"loudness": 0.15, "bandwidth": 0.35}
-"""How much macro-F1 a shortcut may give beyond a model that is shown shuffled labels; 0.1 where it
-does not stand here. These two hold something of the codec itself: crest factor, how dull it is."""
+ALLOWED = {"bin": 0.15, "vq": 0.1, "aux": 0.1, "dec": 0.1}
+"""How much macro-F1 a shortcut may give beyond models that are shown shuffled labels. Bona fide
+clips are few: what is left of crest factor and roll-off is worth 0.12 and 0.13 there."""
 
 
 def _features(name: str, clips: Pcm, utt_ids: list[str]) -> np.ndarray:
@@ -205,10 +208,13 @@ def test_no_shortcut_explains_the_labels(name, clips, protocol):
         halves = np.random.default_rng(0).permutation(test.height)
         train, test = (test[half.tolist()] for half in np.array_split(halves, 2))
     inputs = [_features(name, clips, rows["utt_id"].to_list()) for rows in (train, test)]
-    shuffled = np.random.default_rng(1).permutation(train.height)
-    for task_id in ("bin", *TRACING_IDS):
+    found = {}
+    for task_id in ALLOWED:
+        truth = train[task_id].to_numpy()
+        # What comes out for shuffled labels differs by 0.02 from draw to draw.
+        drawn = [np.random.default_rng(seed).permutation(truth) for seed in range(3)]
         scores = []
-        for labels in (train[task_id].to_numpy(), train[task_id].to_numpy()[shuffled]):
+        for labels in (truth, *drawn):
             model = make_pipeline(
                 StandardScaler(),
                 HistGradientBoostingClassifier(
@@ -218,7 +224,8 @@ def test_no_shortcut_explains_the_labels(name, clips, protocol):
             model.fit(inputs[0], labels)
             told = model.predict(inputs[1])
             scores.append(f1_score(test[task_id].to_numpy(), told, average="macro"))
-        assert scores[0] - scores[1] < ALLOWED.get(name, 0.1), (task_id, scores)
+        found[task_id] = scores[0] - float(np.mean(scores[1:]))
+    assert all(gain < ALLOWED[task_id] for task_id, gain in found.items()), found
 
 
 # Codecs.
@@ -239,11 +246,12 @@ def test_distances_are_within_what_the_track_promises():
 
 
 @pytest.mark.slow
-def test_decoded_test_clips_are_as_near_as_the_cards_say(clips, protocol):
+def test_decoded_test_clips_are_as_near_as_the_cards_say(protocol):
     rows = protocol.filter((pl.col("split") == "id") & (pl.col("bin") == "spoof"))
+    shipped = store.shipped_clips(TRACK, {*rows["utt_id"], *rows["group"]})
     distances: dict[str, list[float]] = {}
     for utt_id, group, source in rows.select("utt_id", "group", "source").iter_rows():
-        spoken, decoded = (clips.of(one) / 32768 for one in (group, utt_id))
+        spoken, decoded = (shipped[one] / 32768 for one in (group, utt_id))
         distances.setdefault(source, []).append(mel_distance(spoken, decoded))
     for name, of_codec in distances.items():
         # The card's is of other clips of the same voices.
@@ -267,11 +275,12 @@ def test_objectives_left_their_mark_on_the_codes(vq, dec):
 @pytest.mark.slow
 @pytest.mark.parametrize("dec", ["time", "freq"])
 @pytest.mark.parametrize("vq", ["mvq", "svq", "sq"])
-def test_a_disentangled_code_holds_the_speaker_and_the_content_less_of_it(vq, dec, clips, protocol):
+def test_a_disentangled_code_holds_the_speaker_and_the_content_less_of_it(vq, dec, protocol):
     rows = protocol.filter((pl.col("split") == "train") & (pl.col("bin") == "bonafide"))
     rows = rows.sort("utt_id")
     speakers = rows["speaker"].to_list()
-    waves = [levels.hear(clips.of(utt_id), utt_id) for utt_id in rows["utt_id"]]
+    shipped = store.shipped_clips(TRACK, rows["utt_id"].to_list())
+    waves = [levels.hear(shipped[utt_id], utt_id) for utt_id in rows["utt_id"]]
 
     def told(vectors: list[np.ndarray]) -> float:
         stacked = np.stack(vectors)

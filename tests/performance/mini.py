@@ -19,7 +19,6 @@ from cfbench import content
 from cfbench.audio import RATE
 from cfbench.codecs import load_codec
 from cfbench.mini import levels, store
-from cfbench.mini.resynthesis import read_pcm
 from cfbench.protocol import shipped_protocol
 from cfbench.tasks import find_track
 
@@ -41,7 +40,8 @@ def main() -> None:
         assert protocol is not None
         bona_fide = protocol.frame.filter(protocol.frame["bin"].cast(str) == "bonafide")
         ids = bona_fide["utt_id"].to_list()[:40]
-        waves = [levels.hear(read_pcm(done.folder / f"{one}.flac"), one) for one in ids]
+        shipped = store.shipped_clips(track, ids)
+        waves = [levels.hear(shipped[one], one) for one in ids]
         seconds = sum(map(len, waves)) / RATE
         print("| codec | times real time, one core | aim |")
         print("| --- | --- | --- |")

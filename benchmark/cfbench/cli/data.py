@@ -58,8 +58,9 @@ def mini(
 ) -> None:
     """Unpack the clips of the embedded track, and check them.
 
-    Clips of the tests are shipped as they are; spoofed clips of training are made from their
-    sources by the codecs that ship too. What is there already is not made again.
+    Recordings and the clips of the tests are shipped; spoofed clips of training are made from their
+    sources by the codecs that ship too. Each then goes through a channel of its own. What is there
+    already is not made again.
 
     Example: cfbench data mini --only test
     """
@@ -106,7 +107,7 @@ def describe(name: str, version: str, there: "store.Unpacked") -> list[str]:
     if there.near:
         checked += (
             f", {there.near:,} within {TOLERANCE:g} dB of their fingerprint (16 mel bands by "
-            f"0.1 s; the farthest {there.difference:.2f} dB)"
+            f"0.4 s; the farthest {there.difference:.3f} dB)"
         )
     licences = ", ".join(f"{licence} {count:,}" for licence, count in there.licences.items())
     read = f", {there.read:,} read again" if there.read else ""

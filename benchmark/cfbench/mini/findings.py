@@ -30,9 +30,11 @@ SHORT = (
     "data.samples=16384",
     "augmentation.crop=16384",
     "data.windows=3",
+    "training.weights=fp32",
 )
 """How the variants of the neural system differ from its recipe: they are trained for less long, on
-excerpts of 1 s, and draw their balanced half anew each epoch."""
+excerpts of 1 s, draw their balanced half anew each epoch, and are not rounded, since they do not
+ship."""
 
 
 @dataclass(frozen=True)
@@ -124,9 +126,9 @@ QUESTIONS: Mapping[str, Question] = {
             Variant("multi-silence", "the same, tests without silence", NEURAL, _AUX.changes,
                     _AUX.name),
         ),
-        "Frames of 20 ms more than 35 dB below the clip's loudest are cut out of the tests' clips; "
-        "training heard them whole. Clips were trimmed at both ends before anything else, so that "
-        "what is cut are pauses.",
+        "Frames of 20 ms more than 35 dB below the clip's loudest, before the channel adds its "
+        "noise, are cut out of the tests' clips; training heard them whole. Clips were trimmed at "
+        "both ends before anything else, so that what is cut are pauses.",
     ),
 }  # fmt: skip
 
@@ -201,13 +203,15 @@ def _silence_removed(data: Data, folder: Path) -> Path:
     data.unpack(wanted.scored)
     clips = store.clips_folder(data.track)
     folder.mkdir(parents=True, exist_ok=True)
-    for utt_id in wanted.answerable():
+    # Where nobody speaks is heard before the channel, whose noise fills the pauses.
+    for utt_id, quiet in store.shipped_clips(data.track, wanted.answerable()).items():
+        active = levels.active_frames(levels.as_samples(quiet))
+        frames = read_pcm(clips / f"{utt_id}.flac")[: len(active) * levels.FRAME]
+        cut = frames.reshape(-1, levels.FRAME)[active].ravel()
         place = folder / f"{utt_id}.flac"
-        if not place.is_file():
-            pcm = read_pcm(clips / place.name)
-            active = levels.active_frames(levels.as_samples(pcm))
-            frames = pcm[: len(active) * levels.FRAME].reshape(-1, levels.FRAME)
-            write_flac(place, frames[active].ravel())
+        # A file that is touched would have its answer anew.
+        if not place.is_file() or not np.array_equal(read_pcm(place), cut):
+            write_flac(place, cut)
     return folder
 
 

@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 from cfbench.audio import RATE
 
 BANDS = 16
-FRAME = RATE // 10
-"""Samples of a frame: 0.1 s."""
+FRAME = 2 * RATE // 5
+"""Samples of a frame: 0.4 s."""
 
-TOLERANCE = 1.0
+TOLERANCE = 0.1
 """How much two fingerprints may differ, in dB, averaged over bands and frames.
 
-Rounding in another order stays below 0.1 dB; another codec of the same speech is several dB away.
+Of the embedded track's clips, those whose codec computed with other instructions (AVX-512, SSE4.1)
+are at most 0.005 dB away, and those of another codec, under the same channel noise, 1.4 dB in the
+median and more than 0.3 dB in 99 of 100.
 """
 _FLOOR = -80.0  # dB relative to full scale: what lies below is noise, and noise may differ
 
@@ -37,12 +39,12 @@ class Expected:
     Attributes:
         samples: How many it has.
         sha256: Of its samples, see `digest`.
-        fingerprint: See `fingerprint`.
+        fingerprint: See `fingerprint`; None where it must be that clip to the bit.
     """
 
     samples: int
     sha256: str
-    fingerprint: bytes
+    fingerprint: bytes | None
 
 
 def digest(pcm: NDArray[np.int16]) -> str:
@@ -57,7 +59,7 @@ def fingerprint(pcm: NDArray[np.int16]) -> bytes:
         pcm: (n,) at 16 kHz; the last frame is filled up with zeros.
 
     Returns:
-        ceil(n / 1600) frames of 16 bytes each: twice the energy of a band in dB above -80 dB
+        ceil(n / 6400) frames of 16 bytes each: twice the energy of a band in dB above -80 dB
         relative to full scale, 0 to 255.
     """
     count = -(-len(pcm) // FRAME)
@@ -86,6 +88,8 @@ def compare(pcm: NDArray[np.int16], expected: Expected) -> tuple[Match, float]:
         return "off", float("inf")
     if digest(pcm) == expected.sha256:
         return "exact", 0.0
+    if expected.fingerprint is None:
+        return "off", float("inf")
     heard = np.frombuffer(fingerprint(pcm), np.uint8).astype(np.int64)
     known = np.frombuffer(expected.fingerprint, np.uint8)
     if len(heard) != len(known):

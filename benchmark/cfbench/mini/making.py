@@ -21,7 +21,7 @@ from cfbench.content import EMBEDDED_TRACK
 from cfbench.errors import CfbenchError
 from cfbench.mini import levels, store
 from cfbench.mini.pack import pack
-from cfbench.mini.resynthesis import read_pcm, write_flac
+from cfbench.mini.resynthesis import write_flac
 from cfbench.mini.speech import packages, voices
 from cfbench.protocol import shipped_protocol
 from cfbench.tasks import find_track
@@ -150,7 +150,7 @@ def render(
     workers: int | None = None,
     progress: Callable[[float], None] = lambda share: None,
 ) -> None:
-    """Write every clip of the plan as FLAC.
+    """Write every clip of the plan as FLAC, before its channel.
 
     Args:
         table: Of `plan`.
@@ -206,7 +206,7 @@ def _speaker(source: str, codecs: Path) -> Speak | None:
 
 
 def one_sentence(codecs: Path) -> dict[str, NDArray[np.int16]]:
-    """A bona fide clip of the in-domain test, and what each codec makes of it.
+    """A bona fide clip of the in-domain test, and what each codec makes of it, before the channel.
 
     Args:
         codecs: Folder of the codecs' weights.
@@ -216,8 +216,7 @@ def one_sentence(codecs: Path) -> dict[str, NDArray[np.int16]]:
     assert protocol is not None  # noqa: S101 - the track has one
     bona_fide = protocol.frame.filter((pl.col("split") == "id") & (pl.col("bin") == "bonafide"))
     utt_id = bona_fide["utt_id"].sort()[0]
-    folder = store.unpack(track, ["id"]).folder
-    pcm = read_pcm(folder / f"{utt_id}.flac")
+    pcm = store.shipped_clips(track, [utt_id])[utt_id]
     heard = levels.hear(pcm, utt_id)
     made = {"recorded": pcm}
     for path in sorted(codecs.glob("*.safetensors")):

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from cfbench.audio import RATE
 from cfbench.errors import CfbenchError, Problem, name_some, plural
 from cfbench.files import write_atomically, write_bytes
+from cfbench.mini import levels
 from cfbench.mini.fingerprints import describe
-from cfbench.mini.resynthesis import read_pcm
+from cfbench.mini.resynthesis import Channel, read_pcm
 from cfbench.mini.store import CLIPS, DIGESTS, PORTION, SAFE_ID
 
 PUBLIC = ("utt_id", "split", "source", "group", "bin", "vq", "aux", "dec", "speaker")
@@ -34,17 +35,20 @@ def pack(
     licences: Path,
     out: Path,
     tests: Sequence[str] = ("id", "ood"),
+    channel: Channel = levels.channel,
 ) -> None:
     """Write protocol.csv, held-back.csv and clips/; the same bytes for the same input.
 
     Args:
         rows: A row a clip, with the columns `ROWS`; a spoofed clip's group is the utt_id of the
             clip that it was made from, its source the codec's name.
-        clips: The folder of the clips, `UTTERANCE.flac` or `.wav`, mono, 16 kHz, 16 bits.
+        clips: The folder of the clips before their channel, `UTTERANCE.flac` or `.wav`, mono,
+            16 kHz, 16 bits.
         licences: The folder with `LICENCE/LICENSE.txt` and `LICENCE/ATTRIBUTION.md`.
         out: The track's folder.
-        tests: The splits whose clips are shipped as they are; of the others only bona fide ones
-            are, and the rest is made from these.
+        tests: The splits whose clips are shipped; of the others only bona fide ones are, and the
+            rest is made from these.
+        channel: What all clips go through when they are unpacked; digests are of what comes out.
 
     Raises:
         CfbenchError: All that is wrong with the rows, or a clip that cannot be read.
@@ -64,14 +68,12 @@ def pack(
         files: dict[str, list[tuple[str, bytes]]] = {"test.parquet": [], "sources.parquet": []}
         for row in of_licence.iter_rows(named=True):
             pcm = read_pcm(_find(clips, row["utt_id"]))
-            flac = _flac(pcm) if row["shipped"] else None
-            said = describe(pcm)
-            digests.append(
-                (row["utt_id"], said.samples, said.sha256, said.fingerprint, _sha256(flac))
-            )
-            if flac is not None:
+            said = describe(channel(pcm, row["utt_id"]))
+            fingerprint = None if row["shipped"] else said.fingerprint
+            digests.append((row["utt_id"], said.samples, said.sha256, fingerprint))
+            if row["shipped"]:
                 table = "test.parquet" if row["split"] in tests else "sources.parquet"
-                files[table].append((row["utt_id"], flac))
+                files[table].append((row["utt_id"], _flac(pcm)))
         for table, content in files.items():
             (folder / table).unlink(missing_ok=True)
             if content:
@@ -144,12 +146,6 @@ def _flac(pcm: NDArray[np.int16]) -> bytes:
     stream = io.BytesIO()
     soundfile.write(stream, pcm, RATE, subtype="PCM_16", format="FLAC", compression_level=1.0)
     return stream.getvalue()
-
-
-def _sha256(content: bytes | None) -> str | None:
-    import hashlib
-
-    return None if content is None else hashlib.sha256(content).hexdigest()
 
 
 def _write_parquet(frame: pl.DataFrame, path: Path, compression: str) -> None:

@@ -3,14 +3,16 @@
 A track that ships its clips has a folder (`clips` in its TOML file) of this form:
 
     clips/digests.parquet            a row a clip, see `DIGESTS`
-    clips/LICENCE/test.parquet       utt_id, flac: clips that are shipped as they are
+    clips/LICENCE/test.parquet       utt_id, flac: clips of the tests
     clips/LICENCE/sources.parquet    the same: clips from which others are made
     clips/LICENCE/LICENSE.txt, ATTRIBUTION.md
     codecs/NAME.toml, .safetensors   what makes them
 
 A clip that is in none of the tables is made: the clip that the protocol names as its group goes
-through the codec that it names as its source. It must then be what the digests say, to the bit on
-the same platform and within a tolerance elsewhere.
+through the codec that it names as its source. Every clip, shipped or made, then goes through a
+channel of its own, which is the same everywhere. What comes out must be what the digests say: of
+shipped clips to the bit, of made ones to the bit on the same platform and within a tolerance
+elsewhere.
 
 Work that was interrupted goes on where it was. A manifest beside the clips keeps what was checked,
 so that a second call looks at sizes and times only; a file that it does not know is read.
@@ -21,14 +23,17 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from base64 import b64encode
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from cfbench import content
 from cfbench.errors import CfbenchError, name_some, plural
@@ -46,11 +51,10 @@ DIGESTS = {
     "samples": pl.Int64(),
     "sha256": pl.String(),
     "fingerprint": pl.Binary(),
-    "flac": pl.String(),
 }
-"""The columns of digests.parquet. `sha256` is that of the samples as 16-bit little-endian
-integers; `fingerprint` is described in `fingerprints`; `flac` is the SHA-256 of the file, null
-where it is not shipped."""
+"""The columns of digests.parquet, of what is unpacked. `sha256` is that of the samples as 16-bit
+little-endian integers; `fingerprint` is described in `fingerprints`, and null where the clip is
+shipped."""
 
 CLIPS = {"utt_id": pl.String(), "flac": pl.Binary()}
 """The columns of a table of clips."""
@@ -74,7 +78,6 @@ _STAMPS = {
 }
 _KEEP_EVERY = 2.0  # seconds
 _ABANDONED = 3600.0  # seconds after which a temporary file is one of a call that was killed
-_JOB = 8  # clips
 _AGAIN = "install cfbench again: pip install --force-reinstall cfbench"
 
 
@@ -84,13 +87,15 @@ class Makers:
 
     Attributes:
         codec: A function from a codec's TOML file to a `resynthesis.Codec`.
-        finish: The last step of every clip: a `resynthesis.Finish`.
-        hear: What a codec hears of a source clip: a `resynthesis.Hear`.
+        hear: What a codec hears of a clip that is shipped: a `resynthesis.Hear`.
+        finish: From what it answers to a clip as shipped ones are: a `resynthesis.Finish`.
+        channel: The last step of every clip: a `resynthesis.Channel`.
     """
 
     codec: str = "cfbench.codecs:load_codec"
-    finish: str = "cfbench.mini.levels:finish"
     hear: str = "cfbench.mini.levels:hear"
+    finish: str = "cfbench.mini.levels:finish"
+    channel: str = "cfbench.mini.levels:channel"
 
 
 MAKERS = Makers()
@@ -178,7 +183,7 @@ def unpack(
         splits: Whose clips; None for all.
         to: The folder; None for that in the cache.
         verify: Read every file again, and not only those that changed.
-        workers: Processes that make clips, one thread each; None for one a core.
+        workers: Processes that write clips, one thread each; None for one a core.
         watch: Told how it gets on.
         makers: What makes clips; None for `MAKERS`.
 
@@ -193,12 +198,8 @@ def unpack(
     manifest = _Manifest(folder, shipped.key)
     with manifest.kept():
         read = _look(folder, wanted, manifest, verify, watch)
-        stored = wanted.filter(pl.col("table").is_not_null())
-        written = _write_stored(folder, manifest.lacking(stored), shipped, manifest, watch)
-        made = wanted.filter(pl.col("table").is_null())
-        written += _make(
-            folder, manifest.lacking(made), shipped, manifest, workers, watch, makers or MAKERS
-        )
+        lacking = manifest.lacking(wanted)
+        written = _write(folder, lacking, shipped, manifest, workers, watch, makers or MAKERS)
     shipped.write_licences(folder, wanted)
     stamps = [manifest.stamps[utt_id] for utt_id in wanted["utt_id"]]
     return Unpacked(
@@ -215,6 +216,37 @@ def unpack(
         read=read,
         licences=dict(sorted(wanted["licence"].value_counts().iter_rows())),
     )
+
+
+def shipped_clips(track: Track, utt_ids: Collection[str]) -> dict[str, NDArray[np.int16]]:
+    """Clips as they are shipped, before their channel: what codecs are given.
+
+    Args:
+        track: One that ships its clips.
+        utt_ids: Of clips of the tests, or bona fide ones.
+
+    Returns:
+        By utt_id (n,) integers. They are not held against digests, which are of unpacked clips.
+
+    Raises:
+        CfbenchError: A clip is not shipped, or cannot be decoded; soundfile is not installed.
+    """
+    from cfbench.mini.resynthesis import decode
+
+    _check_installed(0)
+    shipped = _Shipped.of(track)
+    found = {
+        utt_id: decode(flac or b"", f"{shipped.root / 'clips'}: {utt_id}")
+        for utt_id, flac in shipped.contents(utt_ids)
+    }
+    lost = sorted(set(utt_ids) - set(found))
+    if lost:
+        told = plural(len(lost), "clip is not shipped|clips are not shipped")
+        raise CfbenchError(
+            f"{shipped.root / 'clips'}: {told}: {name_some(lost[:5], len(lost))}",
+            "what training has beside recordings is made by codecs: `cfbench.mini.store.unpack`",
+        )
+    return found
 
 
 @dataclass(frozen=True)
@@ -279,10 +311,15 @@ class _Shipped:
             pl.col("split").is_in(list(splits)) | pl.col("utt_id").is_in(sources.to_list())
         )
 
-    def contents(self, wanted: pl.DataFrame) -> Iterator[tuple[str, bytes]]:
-        """The files of clips that are shipped as they are, a table after the other."""
-        for table in wanted["table"].unique().sort():
-            asked = wanted.filter(pl.col("table") == table)["utt_id"].to_list()
+    def contents(self, utt_ids: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        """The files of some clips that are shipped, a table after the other.
+
+        Raises:
+            CfbenchError: A table cannot be read.
+        """
+        asked = self.frame.filter(pl.col("utt_id").is_in(list(utt_ids)))
+        for table in asked["table"].drop_nulls().unique().sort():
+            ids = asked.filter(pl.col("table") == table)["utt_id"].to_list()
             path = self.root / "clips" / table
             scanned = pl.scan_parquet(path)
             try:
@@ -290,7 +327,7 @@ class _Shipped:
                 # In portions: there may be more clips than fit into the memory.
                 for start in range(0, count, PORTION):
                     portion = scanned.slice(start, PORTION).collect()
-                    yield from portion.filter(pl.col("utt_id").is_in(asked)).iter_rows()
+                    yield from portion.filter(pl.col("utt_id").is_in(ids)).iter_rows()
             except (OSError, pl.exceptions.PolarsError) as error:
                 raise _unreadable(path, error) from None
 
@@ -429,18 +466,18 @@ def _check(frame: pl.DataFrame, root: Path) -> None:
             root / "clips" / "digests.parquet", without, "has no digest", "have no digest"
         )
     stored = pl.col("table").is_not_null()
-    bare = frame.filter(stored & pl.col("flac").is_null())["utt_id"]
-    if len(bare):
-        raise _damaged(
-            root / "clips" / "digests.parquet",
-            bare,
-            "is without a digest of its file",
-            "are without",
-        )
     lost = frame.filter(~stored & (pl.col("bin").is_null() | (pl.col("bin") == "bonafide")))
     if lost.height:
         # What is held back must be shipped: to make it one would have to know its codec.
         raise _damaged(root / "clips", lost["utt_id"], "is in no table", "are in no table")
+    bare = frame.filter(~stored & pl.col("fingerprint").is_null())["utt_id"]
+    if len(bare):
+        raise _damaged(
+            root / "clips" / "digests.parquet",
+            bare,
+            "that must be made is without a fingerprint",
+            "that must be made are without fingerprints",
+        )
 
 
 def _make_folder(folder: Path) -> None:
@@ -498,35 +535,7 @@ def _remove_abandoned(folder: Path) -> None:
                 path.unlink()
 
 
-def _write_stored(
-    folder: Path, wanted: pl.DataFrame, shipped: _Shipped, manifest: _Manifest, watch: Watch
-) -> int:
-    """Write clips that are shipped as they are; returns how many were not there."""
-    from cfbench.mini.resynthesis import stamp
-
-    if not wanted.height:
-        return 0
-    watch.begin(wanted.height, "unpacking")
-    digests = dict(wanted.select("utt_id", "flac").iter_rows())
-    written, left = 0, set(digests)
-    for utt_id, flac in shipped.contents(wanted):
-        if flac is None or hashlib.sha256(flac).hexdigest() != digests[utt_id]:
-            raise _damaged(
-                shipped.root / "clips", pl.Series([utt_id]), "is not what its digest says", ""
-            )
-        path = folder / f"{utt_id}.flac"
-        if not path.is_file() or path.read_bytes() != flac:
-            write_bytes(path, flac)
-            written += 1
-        manifest.add({"utt_id": utt_id, "match": "exact", "difference": 0.0, **stamp(path)})
-        left.discard(utt_id)
-        watch.advance(1)
-    if left:
-        raise _damaged(shipped.root / "clips", pl.Series(sorted(left)), "is lost", "are lost")
-    return written
-
-
-def _make(
+def _write(
     folder: Path,
     wanted: pl.DataFrame,
     shipped: _Shipped,
@@ -535,36 +544,42 @@ def _make(
     watch: Watch,
     makers: Makers,
 ) -> int:
-    """Make clips from their sources; returns how many were not there."""
+    """Write clips that are shipped, and make the others; returns how many were not there."""
     if not wanted.height:
         return 0
-    lacking = [name for name in ("torch", "safetensors", "soundfile") if not find_spec(name)]
-    if lacking:
-        raise CfbenchError(
-            f"{plural(wanted.height, 'clip')} of training speech must be made by codecs, which "
-            f"needs {', '.join(lacking)}",
-            "pip install 'cfbench[baseline]'; the clips of the tests need none of it: "
-            "cfbench data mini --only test",
-        )
-    jobs = _jobs(folder, wanted, shipped.root, makers)
-    watch.begin(wanted.height, "re-synthesising")
+    made = wanted.filter(pl.col("table").is_null())
+    _check_installed(made.height)
+    _check_codecs(made, shipped.root)
+    watch.begin(wanted.height, "unpacking and re-synthesising" if made.height else "unpacking")
     off: dict[str, float] = {}
+    broken: set[str] = set()
     written = 0
 
     def done(answer: Mapping[str, Any]) -> None:
         nonlocal written
         written += answer.get("made", False)
-        if answer["match"] == "off":
+        if "broken" in answer:
+            broken.add(answer["broken"])
+        elif answer["match"] == "off":
             off[answer["utt_id"]] = answer["difference"]
         else:
             manifest.add(answer)
         watch.advance(1)
 
-    Team(min(workers or _cores(), len(jobs))).work(jobs, done)
+    by_origin = _by_origin(wanted)
+    jobs = _jobs(folder, by_origin, shipped, makers)
+    Team(min(workers or _cores(), len(by_origin))).work(jobs, wanted.height, done)
+    if broken:
+        raise _damaged(
+            shipped.root / "clips",
+            pl.Series(sorted(broken)),
+            "is not what its digest says",
+            "are not what their digests say",
+        )
     if off:
-        named = [f"{utt_id} ({off[utt_id]:.1f} dB)" for utt_id in sorted(off)]
+        named = [f"{utt_id} ({off[utt_id]:.2f} dB)" for utt_id in sorted(off)]
         raise CfbenchError(
-            f"{plural(len(off), 'clip')} of {wanted.height:,} came out of the codecs farther than "
+            f"{plural(len(off), 'clip')} of {made.height:,} came out of the codecs farther than "
             f"{TOLERANCE:g} dB from their fingerprint: {name_some(named)}",
             "this platform computes something else: say so in an issue, with what `cfbench "
             "run-baseline` writes into environment.json; the other clips are in place",
@@ -572,37 +587,79 @@ def _make(
     return written
 
 
+def _check_installed(made: int) -> None:
+    codecs = ("torch", "safetensors") if made else ()
+    lacking = [name for name in (*codecs, "soundfile") if not find_spec(name)]
+    if lacking and made:
+        raise CfbenchError(
+            f"{plural(made, 'clip')} of training speech must be made by codecs, which needs "
+            f"{', '.join(lacking)}",
+            "pip install 'cfbench[baseline]'; the clips of the tests need soundfile only: "
+            "cfbench data mini --only test",
+        )
+    if lacking:
+        raise CfbenchError("unpacking clips needs soundfile", "pip install 'cfbench[data]'")
+
+
+def _check_codecs(made: pl.DataFrame, root: Path) -> None:
+    for (name,), rows in made.group_by("source", maintain_order=True):
+        if not SAFE_ID.fullmatch(str(name)) or not _codec(root, str(name)).is_file():
+            ids = name_some(rows["utt_id"].head(5).to_list(), rows.height)
+            raise CfbenchError(
+                f"{_codec(root, str(name))}: no such codec, which {ids} need", _AGAIN
+            )
+
+
+def _codec(root: Path, name: str) -> Path:
+    return root / "codecs" / f"{name}.toml"
+
+
 def _cores() -> int:
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def _jobs(folder: Path, wanted: pl.DataFrame, root: Path, makers: Makers) -> list[dict[str, Any]]:
-    """Clips in portions of one codec each."""
-    jobs = []
-    for (name,), rows in wanted.sort("source", "utt_id").group_by("source", maintain_order=True):
-        path = root / "codecs" / f"{name}.toml"
-        if not SAFE_ID.fullmatch(str(name)) or not path.is_file():
-            ids = name_some(rows["utt_id"].head(5).to_list(), rows.height)
-            raise CfbenchError(f"{path}: no such codec, which {ids} need", _AGAIN)
+def _by_origin(wanted: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    """Rows by the shipped clip that they come of, which is a row itself or not."""
+    origin = pl.when(pl.col("table").is_null()).then("group").otherwise("utt_id")
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in wanted.with_columns(origin=origin).iter_rows(named=True):
+        found.setdefault(row["origin"], []).append(row)
+    return found
+
+
+def _jobs(
+    folder: Path,
+    by_origin: Mapping[str, Sequence[Mapping[str, Any]]],
+    shipped: _Shipped,
+    makers: Makers,
+) -> Iterator[dict[str, Any]]:
+    """What `resynthesis.serve` is told, for each clip that is shipped.
+
+    Raises:
+        CfbenchError: A table cannot be read, or lacks a clip that it had.
+    """
+    digests = dict(shipped.frame.select("utt_id", "sha256").iter_rows())
+    left = dict(by_origin)
+    for utt_id, flac in shipped.contents(by_origin):
         clips = [
             {
                 "utt_id": row["utt_id"],
-                "source": str(folder / f"{row['group']}.flac"),
+                "made_by": None if row["table"] else str(_codec(shipped.root, row["source"])),
                 "out": str(folder / f"{row['utt_id']}.flac"),
                 "samples": row["samples"],
                 "sha256": row["sha256"],
-                "fingerprint": row["fingerprint"].hex(),
+                "fingerprint": None if row["table"] else row["fingerprint"].hex(),
             }
-            for row in rows.iter_rows(named=True)
+            for row in left.pop(utt_id)
         ]
-        said = {
-            "load": makers.codec,
-            "finish": makers.finish,
-            "hear": makers.hear,
-            "codec": str(path),
+        yield {
+            **asdict(makers),
+            "shipped": utt_id,
+            "sha256": digests[utt_id],
+            "flac": b64encode(flac or b"").decode("ascii"),
+            "clips": clips,
         }
-        jobs += [
-            {**said, "clips": clips[start : start + _JOB]} for start in range(0, len(clips), _JOB)
-        ]
-    return jobs
+    if left:
+        lost = pl.Series(sorted(left))
+        raise _damaged(shipped.root / "clips", lost, "is lost", "are lost")

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from typing import IO, Any
 
@@ -20,24 +20,34 @@ class Team:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.jobs: queue.SimpleQueue[Mapping[str, Any]] = queue.SimpleQueue()
+        self.jobs: Iterator[Mapping[str, Any]] = iter(())
+        self.handing_out = threading.Lock()
         self.answers: queue.SimpleQueue[Mapping[str, Any]] = queue.SimpleQueue()
 
     def work(
-        self, jobs: Sequence[Mapping[str, Any]], done: Callable[[Mapping[str, Any]], None]
+        self,
+        jobs: Iterator[Mapping[str, Any]],
+        clips: int,
+        done: Callable[[Mapping[str, Any]], None],
     ) -> None:
         """Have all jobs done, and report each answer from this thread.
 
+        Args:
+            jobs: Taken one by one as processes get free, from other threads.
+            clips: How many there are in all of them.
+            done: Told each answer.
+
         Raises:
-            CfbenchError: A clip could not be made, or a process has ended.
+            CfbenchError: A clip could not be made, a process has ended, or a job cannot be had.
         """
-        for job in jobs:
-            self.jobs.put(job)
+        self.jobs = jobs
         with ExitStack() as leaving:
             for _ in range(self.size):
                 self._start(leaving)
-            for _ in range(sum(len(job["clips"]) for job in jobs)):
+            for _ in range(clips):
                 answer = self.answers.get()
+                if "error" in answer:
+                    raise answer["error"]
                 if "problem" in answer:
                     raise CfbenchError(answer["problem"], answer.get("hint", ""))
                 done(answer)
@@ -69,8 +79,12 @@ class Team:
         assert process.stdout is not None  # noqa: S101
         while True:
             try:
-                job = self.jobs.get_nowait()
-            except queue.Empty:
+                with self.handing_out:
+                    job = next(self.jobs, None)
+            except BaseException as error:  # whatever it is, `work` waits for an answer
+                self.answers.put({"error": error})
+                return
+            if job is None:
                 return
             try:
                 process.stdin.write(json.dumps(job) + "\n")
