@@ -21,6 +21,7 @@ from cfbench.clips import Augment, Clips, load
 from cfbench.errors import CfbenchError
 from cfbench.material import Material, Progress, class_indices
 from cfbench.models.wav2vec2_aasist import CLASS_WEIGHTS
+from cfbench.predictor import load_neural
 from cfbench.recipes import Recipe
 from cfbench.sampling import draw, epoch_order
 from cfbench.steps import find_material
@@ -465,6 +466,40 @@ def test_the_best_epoch_is_that_of_the_best_value(
     assert len(set(saved.values())) == len(saved)
     kept = sorted(path.name for path in tmp_path.glob("epoch-*"))
     assert kept == ([f"epoch-{epoch:03d}" for epoch in range(4)] if keep == "all" else [])
+
+
+@pytest.mark.parametrize("kind", ["fp16", "bf16"])
+def test_weights_are_rounded_when_they_are_written(corpus, material, tmp_path, kind):
+    dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}[kind]
+    changes = (*ONE_TASK, "training.epochs=1", "training.batch_size=8")
+    whole, half = (
+        run(speech.tiny(corpus, *changes, f"training.weights={name}"), material, tmp_path / name)
+        for name in ("fp32", kind)
+    )
+    sizes = [(folder / "model.safetensors").stat().st_size for folder in (whole, half)]
+    assert sizes[1] < 0.6 * sizes[0]
+    kept, rounded = (load_file(folder / "model.safetensors") for folder in (whole, half))
+    # What predicts has rounded weights, and computes in single precision.
+    read = load_neural(str(half)).state_dict()
+    for key, value in kept.items():
+        if value.is_floating_point():
+            assert rounded[key].dtype == dtype
+            assert torch.equal(rounded[key], value.to(dtype))
+            assert torch.equal(read[key], value.to(dtype).float())
+
+
+def test_a_weight_that_is_too_large_is_an_error_and_not_infinite(
+    corpus, material, tmp_path, monkeypatch
+):
+    def evaluated(model: Any, *args: Any) -> dict[str, float]:
+        with torch.no_grad():
+            next(model.parameters()).view(-1)[0] = 1e6
+        return scripted(1.0, 0.5)
+
+    monkeypatch.setattr(training, "evaluate", evaluated)
+    changes = (*ONE_TASK, "training.epochs=1", "training.batch_size=8", "training.weights=fp16")
+    with pytest.raises(CfbenchError, match=r"too large for fp16[\s\S]*weights=bf16, into another"):
+        run(speech.tiny(corpus, *changes), material, tmp_path)
 
 
 @pytest.mark.slow

@@ -34,6 +34,9 @@ def run_digest(recipe: Recipe, material: Material, start: str) -> str:
         del said["training"][key]
     if recipe.training.schedule == "constant":
         del said["training"]["epochs"]
+    if recipe.training.weights == "fp32":
+        # As before there was a choice.
+        del said["training"]["weights"]
     digest = hashlib.sha256(json.dumps([said, start], sort_keys=True).encode())
     columns = ["utt_id", "source", "group", "bin", "vq", "aux", "dec"]
     for frame in (material.train, material.dev):

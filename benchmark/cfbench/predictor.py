@@ -24,7 +24,7 @@ from cfbench.predictions import softmax
 from cfbench.recipes import PredictionPrecision as Precision
 from cfbench.tasks import TRACING_IDS
 
-_HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Predictor(Protocol):
@@ -69,7 +69,7 @@ class NeuralPredictor:
         self.device = device
         self.samples: int = model.config.samples
         self.windows: int = model.config.windows
-        self.half = _HALVES.get(precision)
+        self.half = HALVES.get(precision)
         _align(model)
         if device.type == "cpu" and self.half is None:
             frame_convolutions(model)

@@ -138,6 +138,8 @@ class Training(_Record):
         class_weights: Weights of the classes in the cross entropy; the authors' where not given.
         select: What chooses the best epoch on the development set.
         keep: The best epoch's model, or all of them.
+        weights: What the trained model's weights are rounded to when it is written; predictions
+            are then made with these, and in another precision if asked.
         checkpoint_every: Steps between checkpoints; each epoch ends with one in any case.
         curves: Where learning curves go beside curves.jsonl.
         threads: Of torch on a CPU; 0: as many as it takes by itself. The operations of a small
@@ -160,6 +162,7 @@ class Training(_Record):
     class_weights: dict[TaskId, Annotated[tuple[float, ...], Field(strict=False)]] = {}
     select: Literal["loss", "macro_f1"] = "loss"
     keep: Literal["best", "all"] = "best"
+    weights: Precision = "fp32"
     checkpoint_every: int = Field(default=1000, ge=1)
     curves: Literal["none", "tensorboard", "trackio"] = "none"
     threads: int = Field(default=0, ge=0)

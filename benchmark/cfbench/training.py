@@ -38,7 +38,7 @@ from cfbench.evaluation import evaluate, refuse_failed
 from cfbench.files import write_text
 from cfbench.material import Material, Progress, class_indices
 from cfbench.models.batch_norm import share_batch_norm
-from cfbench.predictor import state_digest
+from cfbench.predictor import HALVES, state_digest
 from cfbench.pretraining import teach
 from cfbench.processes import this_process
 from cfbench.recipes import Recipe, Training
@@ -278,12 +278,27 @@ class _Run:
             self.best = {"epoch": epoch, "value": value}
         self._log(values, epoch)
         if self.accelerator.is_main_process and (better or self.how.keep == "all"):
-            replace_folder(self._epoch_folder(epoch), self.model.save_pretrained)
+            replace_folder(self._epoch_folder(epoch), self._write_model)
         self._save()
         if self.accelerator.is_main_process and self.how.keep == "best":
             for folder in self.folder.glob("epoch-*"):
                 if folder != self._epoch_folder(int(self.best["epoch"])):
                     shutil.rmtree(folder)
+
+    def _write_model(self, folder: Path) -> None:
+        weights = self.model.state_dict()
+        half = HALVES.get(self.how.weights)
+        if half is not None:
+            whole = {key: value for key, value in weights.items() if value.is_floating_point()}
+            rounded = {key: value.to(half) for key, value in whole.items()}
+            for key, value in rounded.items():
+                if (value.isinf() & whole[key].isfinite()).any():
+                    raise CfbenchError(
+                        f"{key}: has a weight that is too large for {self.how.weights}",
+                        "train with --set training.weights=bf16, into another folder",
+                    )
+            weights = weights | rounded
+        self.model.save_pretrained(folder, state_dict=weights)
 
     def _evaluate(self) -> dict[str, float]:
         dev = self.material.dev
