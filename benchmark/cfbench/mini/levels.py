@@ -138,6 +138,7 @@ def channel(pcm: NDArray[np.int16], key: str) -> NDArray[np.int16]:
         (n,), the speech not beyond -1 dB of full scale.
     """
     draws = random_of(f"{key}/channel")
+    # No clip of the track has a gain that is near enough to a half for platforms to disagree.
     gain = round(4096 * 10 ** (draws.uniform(-CHANNEL_SHELF, CHANNEL_SHELF) / 20))
     noise = _noise(f"{key}/channel noise", len(pcm), draws.uniform(*CHANNEL_NOISE))
     # In units of 1/256 of a step of 16 bits: 64 bits then suffice for what follows.
