@@ -80,7 +80,7 @@ def test_baselines_know_more_than_nothing_in_domain_and_not_all_out_of_it(demo, 
         lost = read_scorecard(folder / "runs" / system / "scorecard.json").tasks[task_id].drop
         assert lost is not None
         assert lost.number.interval is not None
-        # The neural one knows little of AUX, under the channels' noise, that it could lose.
+        # Of AUX the neural one's loss is not established; see its card.
         assert lost.number.interval.low > 0 or (system, task_id) == ("wav2vec2-aasist-mini", "aux")
         _, outside, _ = scores(folder, system, task_id, "ood")
         assert outside < 0.9

@@ -412,7 +412,7 @@ def _root(track: Track) -> Path:
 
 
 def _tables(root: Path) -> pl.DataFrame:
-    """Where clips that are shipped as they are stand: utt_id, table and licence."""
+    """Where clips that are shipped stand: utt_id, table and licence."""
     found = [pl.DataFrame(schema={"utt_id": pl.String, "table": pl.String, "licence": pl.String})]
     for path in sorted((root / "clips").glob("*/*.parquet")):
         if path.name in TABLES:
