@@ -22,6 +22,7 @@ import entries
 from cfbench.errors import CfbenchError
 from cfbench.review import own_protocols, verifier
 from cfbench.submission import DESCRIPTION, SCORECARD
+from cfbench.tasks import find_track
 from cfbench.verification import Limits, Verification, verify
 
 pytestmark = pytest.mark.slow
@@ -217,7 +218,8 @@ class TestProtocol:
         assert "is of example 0" in refused(check(entry))
 
     def test_another_track(self, entry):
-        rewrite(entry, result={"track": "codecfake-mini", "track_version": "1"})
+        version = find_track("codecfake-mini").version
+        rewrite(entry, result={"track": "codecfake-mini", "track_version": version})
         assert "not in the protocol" in refused(check(entry))
 
     def test_a_track_file_of_its_own(self, entry):
