@@ -194,9 +194,8 @@ def test_without_its_manifest_every_file_is_read_and_none_made(mini, there, cont
 def test_clips_of_another_version_in_the_folder_are_replaced(mini, there, own):
     shutil.rmtree(own.root)
     mini_data.write_codecs(own.root)
-    clips = own.toml.parent / "made"
-    louder = (read_pcm(clips / "id-00.flac") // 2 * 2).astype(np.int16)
-    write_flac(clips / "id-00.flac", louder)
+    louder = (read_pcm(own.clips / "id-00.flac") // 2 * 2).astype(np.int16)
+    write_flac(own.clips / "id-00.flac", louder)
     own.pack()
     done = unpack(own.track, to=there, makers=MAKERS)
     assert done.written >= 1
@@ -330,12 +329,11 @@ def test_a_network_makes_the_same_bytes_however_many_processes_do(own, tmp_path)
     makers = replace(MAKERS, codec="tiny_codecs:load_net")
     for seed, name in enumerate(mini_data.STEPS):
         (own.root / "codecs" / f"{name}.toml").write_text(f"seed = {seed}\n")
-    clips = own.toml.parent / "made"
     for row in own.rows.filter(pl.col("utt_id").is_in(list(own.made))).iter_rows(named=True):
         net = tiny_codecs.load_net(own.root / "codecs" / f"{row['source']}.toml")
-        source = read_pcm(clips / f"{row['group']}.flac").astype(np.float32) / np.float32(32768)
+        source = read_pcm(own.clips / f"{row['group']}.flac").astype(np.float32) / np.float32(32768)
         made = tiny_codecs.finish(net.resynthesise(source), row["utt_id"])
-        write_flac(clips / f"{row['utt_id']}.flac", made)
+        write_flac(own.clips / f"{row['utt_id']}.flac", made)
     own.pack()
     done = unpack(own.track, to=tmp_path / "two", workers=2, makers=makers)
     assert done.exact + done.near == 42

@@ -14,7 +14,7 @@ import sys
 from base64 import b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -155,6 +155,7 @@ class Rendering:
     finish: Finish
     channel: Channel
 
+    @cached_property
     def itself(self) -> NDArray[np.int16]:
         """The shipped clip after its channel, (n,)."""
         return self.channel(self.pcm, self.shipped)
@@ -201,7 +202,7 @@ def serve() -> None:
 
     def rendered(job: Mapping[str, Any], clip: Mapping[str, Any]) -> NDArray[np.int16]:
         if clip["made_by"] is None:
-            return rendering.itself()
+            return rendering.itself
         return rendering.decoded(clip["utt_id"], loaded(job["codec"], clip["made_by"]))
 
     for line in sys.stdin:
@@ -210,7 +211,7 @@ def serve() -> None:
         try:
             pcm = decode(b64decode(job["flac"]), job["shipped"])
             rendering = Rendering(job["shipped"], pcm, *steps)
-            broken = not len(pcm) or digest(rendering.itself()) != job["sha256"]
+            broken = not len(pcm) or digest(rendering.itself) != job["sha256"]
         except CfbenchError:
             broken = True
         for clip in job["clips"]:
